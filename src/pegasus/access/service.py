@@ -1,0 +1,127 @@
+"""Who may come in: a key opens one workspace. Keys are shown once and kept as digests."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pegasus.access import repository
+from pegasus.access.repository import ApiKey
+from pegasus.errors import Conflict, Invalid, NotFound, Unauthorized
+from pegasus.identifiers import new_id, sha256_hex
+from pegasus.pagination import Page, page_of
+from pegasus.ports import RelationalStore, Transaction
+
+_PREFIX = "pgs_"
+_KEY_BYTES = 32
+_MAX_NAME, _MAX_IDEMPOTENCY_KEY = 100, 200
+# How exact "last used" is; more would make every read a write.
+_LAST_USED_SECONDS = 60.0
+_REMEMBER_SECONDS = 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    key_id: str
+    workspace_id: str
+
+
+def ensure_workspace(tx: Transaction) -> str:
+    """The local workspace, made at the first start."""
+    found = repository.first_workspace(tx)
+    if found:
+        return found
+    workspace_id = new_id()
+    repository.insert_workspace(tx, workspace_id, "local", time.time())
+    return workspace_id
+
+
+def create_key(tx: Transaction, workspace_id: str, name: str) -> tuple[ApiKey, str]:
+    """The key's row, and the key itself, which cannot be had again."""
+    name = " ".join(name.split())
+    if not name or len(name) > _MAX_NAME:
+        raise Invalid(f"A key's name has 1 to {_MAX_NAME} characters.", hint="Name the app or person that uses it.")
+    secret = _PREFIX + secrets.token_urlsafe(_KEY_BYTES)
+    key = ApiKey(new_id(), workspace_id, name, secret[: len(_PREFIX) + 4], time.time(), None, None)
+    repository.insert_key(tx, key, sha256_hex(secret))
+    return key, secret
+
+
+def list_keys(tx: Transaction, workspace_id: str, cursor: str | None, limit: int) -> Page[ApiKey]:
+    return page_of(repository.list_keys(tx, workspace_id, cursor, limit + 1), limit)
+
+
+def revoke_key(tx: Transaction, workspace_id: str, key_id: str) -> None:
+    if not repository.revoke(tx, workspace_id, key_id, time.time()):
+        raise NotFound(f"There is no usable key {key_id}.", hint="List the keys with: pegasus keys list")
+
+
+class Doorkeeper:
+    """Turns the key of a request into who is asking."""
+
+    def __init__(self, relational: RelationalStore) -> None:
+        self._relational = relational
+        self._touched: dict[str, float] = {}
+
+    def admit(self, secret: str | None) -> Principal:
+        """Raises ``Unauthorized``; the reason does not tell an unknown key from a revoked one."""
+        if not secret:
+            raise Unauthorized(
+                "No API key was sent.", hint="Send it in X-API-Key; pegasus keys show-local prints the local one."
+            )
+        with self._relational.read() as tx:
+            key = repository.find_key(tx, sha256_hex(secret.encode("utf-8", "surrogateescape")))
+        if key is None or key.revoked_at is not None:
+            raise Unauthorized("The API key is not valid.", hint="Create one with: pegasus keys create NAME")
+        self._note_use(key)
+        return Principal(key.id, key.workspace_id)
+
+    def _note_use(self, key: ApiKey) -> None:
+        now = time.time()
+        if now - self._touched.get(key.id, 0.0) < _LAST_USED_SECONDS:
+            return
+        self._touched[key.id] = now
+        with self._relational.write() as tx:
+            repository.touch(tx, key.id, now)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    status: int
+    body: Any  # JSON
+
+
+def once(
+    tx: Transaction, workspace_id: str, key: str | None, request_sha256: str, act: Callable[[], Reply]
+) -> Reply:
+    """Do a request that creates something once for each idempotency key; a repetition gets the first reply again.
+
+    The reply is remembered in the caller's transaction, with what it created, for a day.
+    Raises ``Conflict`` when the key was used for another request.
+    """
+    if key is None:
+        return act()
+    remembered = recall(tx, workspace_id, key, request_sha256)
+    return remembered or remember(tx, workspace_id, key, request_sha256, act())
+
+
+def recall(tx: Transaction, workspace_id: str, key: str, request_sha256: str) -> Reply | None:
+    if not 1 <= len(key) <= _MAX_IDEMPOTENCY_KEY:
+        raise Invalid(f"An Idempotency-Key has 1 to {_MAX_IDEMPOTENCY_KEY} characters.")
+    row = repository.find_response(tx, workspace_id, key)
+    if row is None:
+        return None
+    if row["request_sha256"] != request_sha256:
+        raise Conflict("This Idempotency-Key was used for another request.", hint="Use a fresh key for each request.")
+    return Reply(row["status"], json.loads(row["response"]))
+
+
+def remember(tx: Transaction, workspace_id: str, key: str, request_sha256: str, reply: Reply) -> Reply:
+    now = time.time()
+    repository.delete_responses_before(tx, workspace_id, now - _REMEMBER_SECONDS)
+    repository.insert_response(tx, workspace_id, key, request_sha256, reply.status, json.dumps(reply.body), now)
+    return reply

@@ -1,0 +1,129 @@
+"""The child process that parses files from strangers, so that a hang or a crash costs one file and not the server.
+
+A request and its reply are JSON objects, each behind its length in four bytes. Run by ``KreuzbergTextExtractor``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import struct
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+from pegasus.domain import Extraction, Heading, Link
+from pegasus.errors import PegasusError, TooLarge, Unreadable, UnsupportedFormat
+from pegasus.ingestion import formats
+from pegasus.ingestion.epub import read_epub
+from pegasus.ingestion.html import read_html
+from pegasus.ingestion.mail import read_mail
+
+_LENGTH = struct.Struct(">L")
+_MAX_FRAME_BYTES = 256 * 1024 * 1024
+_ALARM_GRACE_SECONDS = 5
+_ERRORS: Mapping[str, type[PegasusError]] = {kind.code: kind for kind in (TooLarge, Unreadable, UnsupportedFormat)}
+
+
+def write_frame(stream: IO[bytes], value: Mapping[str, Any]) -> None:
+    payload = json.dumps(value).encode()
+    if len(payload) > _MAX_FRAME_BYTES:
+        raise TooLarge(
+            f"The file's text takes more than {_MAX_FRAME_BYTES:,} bytes.", hint="Split the file into parts."
+        )
+    stream.write(_LENGTH.pack(len(payload)) + payload)
+    stream.flush()
+
+
+def read_frame(stream: IO[bytes]) -> dict[str, Any] | None:
+    """The next object; None when the other side is gone, even in the middle of one."""
+    header = stream.read(_LENGTH.size)
+    if len(header) < _LENGTH.size:
+        return None
+    (length,) = _LENGTH.unpack(header)
+    payload = stream.read(min(length, _MAX_FRAME_BYTES))
+    if len(payload) < length:
+        return None
+    value: dict[str, Any] = json.loads(payload)
+    return value
+
+
+def to_extraction(reply: Mapping[str, Any]) -> Extraction:
+    """The extraction in a reply; raises the error that stands there instead."""
+    if error := reply.get("error"):
+        raise _ERRORS[error["code"]](error["detail"], hint=error["hint"])
+    found = reply["extraction"]
+    return Extraction(
+        found["text"],
+        found["title"],
+        [Heading(**heading) for heading in found["headings"]],
+        [Link(**link) for link in found["links"]],
+        found["metadata"],
+    )
+
+
+def main(memory_bytes: int) -> None:
+    """Answers requests from stdin until it closes, which it does when the parent is gone, however it died."""
+    _limit_memory(memory_bytes)
+    # Ctrl-C reaches every process of a terminal; the parent decides what becomes of the file at hand.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    requests = sys.stdin.buffer
+    replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints must not stand among the replies
+    while (request := read_frame(requests)) is not None:
+        _set_alarm(request["timeout_seconds"] + _ALARM_GRACE_SECONDS)
+        try:
+            write_frame(replies, {"extraction": asdict(_read(request))})
+        except PegasusError as error:
+            write_frame(replies, {"error": {"code": error.code, "detail": error.detail, "hint": error.hint}})
+        _set_alarm(0)
+
+
+def _limit_memory(memory_bytes: int) -> None:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limit = memory_bytes if hard == resource.RLIM_INFINITY else min(memory_bytes, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+
+
+def _set_alarm(seconds: float) -> None:
+    """Lets the system end this process in the midst of a hang when there is no parent left to do it; 0 calls it off."""
+    if hasattr(signal, "setitimer"):  # not on Windows
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def _read(request: Mapping[str, Any]) -> Extraction:
+    content, media_type, charset = Path(request["path"]).read_bytes(), request["media_type"], request["charset"]
+    match media_type:
+        case formats.HTML:
+            extraction = read_html(content, charset)
+        case formats.EPUB:
+            extraction = read_epub(content)
+        case formats.EML:
+            extraction = read_mail(content, charset)
+        case _:
+            # The parent imports this module too, and must not pay for kreuzberg.
+            from pegasus.adapters.kreuzberg_reader import read_with_kreuzberg
+
+            extraction = read_with_kreuzberg(content, media_type)
+    if extraction.text.strip():
+        return extraction
+    raise _no_text(media_type)
+
+
+def _no_text(media_type: str) -> Unreadable:
+    if media_type == formats.PDF:
+        return Unreadable(
+            "The PDF has no text layer: its pages are images.",
+            hint="Run it through OCR (for example `ocrmypdf in.pdf out.pdf`) and add the result.",
+        )
+    return Unreadable(
+        f"No text was found in the {formats.NAMES[media_type]}: it is empty, damaged, or holds only images.",
+        hint="Open it in its own program; if text is there, save it again or export it as PDF.",
+    )

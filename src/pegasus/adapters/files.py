@@ -1,0 +1,68 @@
+"""Original files in a folder, each under a name of its own below its workspace."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from pegasus.errors import NotFound, TooLarge, Unavailable
+
+_BLOCK = 2**18
+
+
+class FolderFileStore:
+    """A key is ``<workspace>/<2 hex>/<32 hex>``, made here and never from a name that a caller gave."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def put(self, workspace_id: str, source: IO[bytes], max_bytes: int) -> tuple[str, str, int]:
+        name = uuid.uuid4().hex
+        key = f"{workspace_id}/{name[:2]}/{name}"
+        target = self._directory / key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        digest, size = hashlib.sha256(), 0
+        try:
+            with target.open("xb") as file:
+                while block := source.read(_BLOCK):
+                    size += len(block)
+                    if size > max_bytes:
+                        raise TooLarge(
+                            f"The file is larger than the limit of {max_bytes:,} bytes.",
+                            hint="Split it, or raise PEGASUS_MAX_UPLOAD_BYTES.",
+                        )
+                    digest.update(block)
+                    file.write(block)
+                file.flush()
+                # The row that names this file is committed next; the file must not be behind it.
+                os.fsync(file.fileno())
+        except OSError as error:
+            target.unlink(missing_ok=True)
+            raise Unavailable(f"The file could not be stored: {error}.", hint="Check the free disk space.") from error
+        except TooLarge:
+            target.unlink(missing_ok=True)
+            raise
+        return key, digest.hexdigest(), size
+
+    @contextmanager
+    def path(self, key: str) -> Iterator[Path]:
+        file = self._directory / key
+        if not file.is_file():
+            raise NotFound(f"The stored file {key} is gone.", hint="Add the document again.")
+        yield file
+
+    def delete(self, key: str) -> None:
+        (self._directory / key).unlink(missing_ok=True)
+
+    def keys(self) -> Iterator[str]:
+        for file in self._directory.glob("*/*/*"):
+            yield file.relative_to(self._directory).as_posix()
+
+    def ping(self) -> None:
+        if not os.access(self._directory, os.W_OK):
+            raise Unavailable(f"The file folder {self._directory} cannot be written.")

@@ -1,0 +1,221 @@
+"""Turns files into text: light formats here, whatever is heavy or hostile in a child process with limits."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from pegasus.adapters.extraction_process import read_frame, to_extraction, write_frame
+from pegasus.domain import Extraction
+from pegasus.errors import Unreadable, UnsupportedFormat
+from pegasus.ingestion import formats
+from pegasus.ingestion.composer import clean
+from pegasus.ingestion.markdown import read_markdown
+from pegasus.ingestion.records import read_csv, read_json
+
+_IN_PROCESS: Mapping[str, Callable[[str], Extraction]] = {
+    formats.TEXT: Extraction,
+    formats.MARKDOWN: read_markdown,
+    formats.CSV: read_csv,
+    formats.JSON: read_json,
+}
+_IN_CHILD = frozenset({formats.PDF, formats.DOCX, formats.PPTX, formats.XLSX, formats.HTML, formats.EPUB, formats.EML})
+# -I keeps the environment out of the child; like multiprocessing's spawn it is told the parent's import path instead.
+_BOOTSTRAP = (
+    "import sys; sys.path[:] = sys.argv[2:]; "
+    "from pegasus.adapters.extraction_process import main; main(int(sys.argv[1]))"
+)
+_ENVIRONMENT_KEPT = ("TMPDIR", "TEMP", "TMP", "SYSTEMROOT")
+_GIB = 1024**3
+
+
+class KreuzbergTextExtractor:
+    """One file at a time; its child process starts with the first file that needs it, and ends when it is idle.
+
+    ``child_command`` is for tests that need a child which misbehaves.
+    """
+
+    def __init__(
+        self, *, timeout_seconds: float = 60, memory_bytes: int = 2 * _GIB, idle_seconds: float = 30,
+        child_command: Sequence[str] | None = None,
+    ) -> None:  # fmt: skip
+        self._timeout_seconds, self._memory_bytes, self._idle_seconds = timeout_seconds, memory_bytes, idle_seconds
+        self._command = child_command
+        self._lock = threading.Lock()
+        self._child: _Child | None = None
+        self._idle_timer: threading.Timer | None = None
+
+    def extract(
+        self, path: Path, media_type: str, *, filename: str | None = None, charset: str | None = None,
+        timeout_seconds: float | None = None,
+    ) -> Extraction:  # fmt: skip
+        """The text of the file at ``path``, which is of ``media_type`` (see ``detect_media_type``).
+
+        Raises ``Unreadable`` or ``UnsupportedFormat`` with the reason; no later try with the same file helps.
+        """
+        if media_type in _IN_PROCESS:
+            return _read_here(path, media_type, charset)
+        if media_type == formats.ZIP:
+            raise UnsupportedFormat(
+                "The file is a ZIP archive, which is not a document.", hint="Unpack it, and add the files in it."
+            )
+        if media_type not in _IN_CHILD:
+            raise UnsupportedFormat(
+                f"Files of the type {media_type!r} are not read.",
+                hint=f"Pegasus reads {', '.join(formats.NAMES.values())}.",
+            )
+        allowed = self._timeout_seconds if timeout_seconds is None else timeout_seconds
+        request = {
+            "path": str(path.resolve()),
+            "media_type": media_type,
+            "charset": charset,
+            "timeout_seconds": allowed,
+        }
+        return to_extraction(self._ask(request, filename or path.name, allowed))
+
+    def close(self) -> None:
+        """Waits for a file at hand and ends the child."""
+        with self._lock:
+            self._end_child()
+
+    @property
+    def child_pid(self) -> int | None:
+        """The running child's process id, for those who watch memory."""
+        return self._child.process.pid if self._child else None
+
+    def _ask(self, request: Mapping[str, Any], name: str, timeout_seconds: float) -> Mapping[str, Any]:
+        with self._lock:
+            child = self._ready_child()
+            reply = child.ask(request, timeout_seconds)
+            if child.timed_out or reply is None:
+                self._end_child()
+            else:
+                self._end_child_when_idle()
+        if reply is not None:
+            return reply
+        if child.timed_out:
+            raise Unreadable(
+                f"Reading {name!r} took longer than {timeout_seconds:g} s and was stopped.",
+                hint="Split the file, or save it again in its own program: damaged files can keep a reader busy.",
+            )
+        raise Unreadable(
+            f"The reader crashed on {name!r}: {child.death(self._memory_bytes)}.",
+            hint="The file is damaged or too large: save it again in its own program, or split it.",
+        )
+
+    def _ready_child(self) -> _Child:
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        if self._child is None or self._child.process.poll() is not None:
+            self._end_child()
+            self._child = _Child(self._command or _child_command(self._memory_bytes))
+        return self._child
+
+    def _end_child_when_idle(self) -> None:
+        timer = threading.Timer(self._idle_seconds, lambda: self._retire(timer))
+        timer.daemon = True
+        self._idle_timer = timer
+        timer.start()
+
+    def _retire(self, timer: threading.Timer) -> None:
+        with self._lock:
+            if self._idle_timer is timer:  # else a file came in between, and a newer timer runs
+                self._end_child()
+
+    def _end_child(self) -> None:
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
+        if self._child is not None:
+            self._child.end()
+            self._child = None
+
+
+class _Child:
+    """A running child process and the pipes to it."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self.timed_out = False
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the child
+        kept = {name: os.environ[name] for name in _ENVIRONMENT_KEPT if name in os.environ}
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            close_fds=True,
+            cwd=tempfile.gettempdir(),
+            env={**kept, "PATH": os.defpath, "LANG": "C.UTF-8"},
+        )
+
+    def ask(self, request: Mapping[str, Any], timeout_seconds: float) -> Mapping[str, Any] | None:
+        """The reply, or None when the child died or had to be killed (then it ``timed_out``)."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        timer = threading.Timer(timeout_seconds, self._kill_late)
+        timer.daemon = True
+        timer.start()
+        try:
+            write_frame(self.process.stdin, request)
+            return read_frame(self.process.stdout)
+        except BrokenPipeError:
+            return None
+        finally:
+            timer.cancel()
+            timer.join()
+
+    def death(self, memory_bytes: int) -> str:
+        """Why the ended child died, as far as its exit and its last words tell."""
+        if self._ran_out_of_memory:
+            return f"it needs more than {memory_bytes / _GIB:.1f} GiB of memory"
+        code = self.process.returncode
+        if code < 0:
+            return f"it was ended by signal {-code} ({signal.strsignal(-code)})"
+        return f"{self._last_words or 'without a message'} (exit status {code})"
+
+    def end(self) -> None:
+        """Lets an idle child leave by closing its stdin, and kills one that stays."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        try:
+            self.process.stdin.close()
+        except BrokenPipeError:
+            pass  # a request was still on its way to a child that is gone
+        try:
+            self.process.wait(timeout=2)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+        self._ran_out_of_memory, self._last_words = self._read_errors()
+
+    def _kill_late(self) -> None:
+        self.timed_out = True
+        self.process.kill()
+
+    def _read_errors(self) -> tuple[bool, str]:
+        with self._errors as errors:
+            errors.seek(max(0, errors.seek(0, os.SEEK_END) - 4096))
+            tail = errors.read().decode("utf-8", "replace").strip()
+        memory = any(sign in tail for sign in ("MemoryError", "memory allocation of", "Cannot allocate memory"))
+        return memory, tail.rpartition("\n")[2][:300]
+
+
+def _child_command(memory_bytes: int) -> list[str]:
+    import_path = [entry or os.getcwd() for entry in sys.path]
+    return [sys.executable, "-I", "-c", _BOOTSTRAP, str(memory_bytes), *import_path]
+
+
+def _read_here(path: Path, media_type: str, charset: str | None) -> Extraction:
+    extraction = _IN_PROCESS[media_type](clean(formats.decode_text(path.read_bytes(), charset)))
+    if not extraction.text.strip():
+        raise Unreadable(
+            f"The {formats.NAMES[media_type]} file holds no text, only white space or empty values.",
+            hint="Check that the upload or export was complete.",
+        )
+    return extraction

@@ -1,0 +1,205 @@
+"""The relational store in one SQLite file, with FTS5 for search by words.
+
+One connection writes, under a lock, so that a writer waits in line instead of failing with "database is locked";
+readers have their own connections and, thanks to the write-ahead log, never wait for it.
+"""
+
+from __future__ import annotations
+
+import queue
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from pegasus.domain import Filters
+from pegasus.errors import Misconfigured, Unavailable
+from pegasus.ports import Parameters
+
+_READERS = 8
+_CACHE_KIBIBYTES = 16_384
+# Words in a title or a heading say more about a passage than words in its text.
+_TITLE_WEIGHT, _HEADING_WEIGHT, _TEXT_WEIGHT = 1.5, 1.25, 1.0
+# SQLite takes 32,766 parameters at most (SQLITE_MAX_VARIABLE_NUMBER); lists of ids are cut well below that.
+_LIST_CHUNK = 500
+
+
+class SqliteRelationalStore:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._write_lock = threading.Lock()
+        self._writer = self._connect()
+        self._readers: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
+        for _ in range(_READERS):
+            self._readers.put(self._connect())
+
+    def _connect(self) -> sqlite3.Connection:
+        try:
+            connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=10)
+            connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA journal_mode=WAL")
+            # FULL: a commit is on the disk before it is answered, so that a power cut loses nothing accepted.
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("PRAGMA foreign_keys=ON")
+            connection.execute(f"PRAGMA cache_size=-{_CACHE_KIBIBYTES // _READERS}")
+            connection.execute("PRAGMA temp_store=MEMORY")
+        except sqlite3.DatabaseError as error:
+            raise Misconfigured(
+                f"{self._path} cannot be opened as a SQLite database: {error}.",
+                hint="Give another --data directory, or restore this one from a backup.",
+            ) from error
+        return connection
+
+    def migrate(self, head: str) -> None:
+        """Bring the schema to ``head``; Alembic is loaded only when there is something to do."""
+        if self._revision() == head:
+            return
+        from alembic import command
+        from alembic.config import Config
+        from sqlalchemy import create_engine
+
+        config = Config()
+        config.set_main_option("script_location", "pegasus:migrations")
+        with create_engine(f"sqlite:///{self._path}").begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, head)
+
+    def _revision(self) -> str | None:
+        try:
+            row = self._writer.execute("SELECT version_num FROM alembic_version").fetchone()
+        except sqlite3.OperationalError:  # No such table: a new file.
+            return None
+        return row["version_num"] if row else None
+
+    @contextmanager
+    def write(self) -> Iterator[SqliteTransaction]:
+        with self._write_lock, _unavailable():
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield SqliteTransaction(self._writer)
+                self._writer.execute("COMMIT")
+            except BaseException:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def read(self) -> Iterator[SqliteTransaction]:
+        connection = self._readers.get()
+        try:
+            with _unavailable():
+                connection.execute("BEGIN")
+                yield SqliteTransaction(connection)
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            self._readers.put(connection)
+
+    def ping(self) -> None:
+        with self.read() as tx:
+            tx.one("SELECT 1")
+
+    def close(self) -> None:
+        with self._write_lock:
+            for _ in range(_READERS):
+                self._readers.get().close()
+            self._writer.close()
+
+
+@contextmanager
+def _unavailable() -> Iterator[None]:
+    """A full disk, a lost mount or a locked file is not the caller's fault and may pass."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise Unavailable(
+            f"The relational store cannot do this now: {error}.",
+            hint="Check the free space and the permissions of the data directory, then try again.",
+        ) from error
+
+
+class SqliteTransaction:
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def execute(self, sql: str, parameters: Parameters = {}) -> int:
+        with closing(self._connection.execute(sql, parameters)) as cursor:
+            return cursor.rowcount
+
+    def execute_many(self, sql: str, rows: Sequence[Parameters]) -> None:
+        self._connection.executemany(sql, rows)
+
+    def all(self, sql: str, parameters: Parameters = {}) -> list[sqlite3.Row]:
+        return self._connection.execute(sql, parameters).fetchall()
+
+    def one(self, sql: str, parameters: Parameters = {}) -> sqlite3.Row | None:
+        with closing(self._connection.execute(sql, parameters)) as cursor:
+            row: sqlite3.Row | None = cursor.fetchone()
+            return row
+
+    def index_words(self, workspace_id: str, passage_ids: Sequence[str]) -> None:
+        table = _words_table(workspace_id)
+        # A table for each workspace: neither rows nor word statistics of one can show in another's results.
+        self._connection.execute(
+            f"CREATE VIRTUAL TABLE IF NOT EXISTS {table} USING fts5(title, heading, text, content='passages',"
+            " content_rowid='seq', tokenize='porter unicode61 remove_diacritics 2')"
+        )
+        self._copy_words(f"INSERT INTO {table} (rowid, title, heading, text) SELECT seq,", passage_ids)
+
+    def unindex_words(self, workspace_id: str, passage_ids: Sequence[str]) -> None:
+        table = _words_table(workspace_id)
+        if self._exists(table):
+            self._copy_words(f"INSERT INTO {table} ({table}, rowid, title, heading, text) SELECT 'delete', seq,",
+                             passage_ids)
+
+    def _copy_words(self, insert_select: str, passage_ids: Sequence[str]) -> None:
+        for first in range(0, len(passage_ids), _LIST_CHUNK):
+            ids = passage_ids[first : first + _LIST_CHUNK]
+            marks = ",".join("?" * len(ids))
+            self._connection.execute(f"{insert_select} title, heading, text FROM passages WHERE id IN ({marks})", ids)
+
+    def _exists(self, table: str) -> bool:
+        return self.one("SELECT 1 FROM sqlite_master WHERE name = :name", {"name": table}) is not None
+
+    def search_words(
+        self, workspace_id: str, terms: Sequence[str], limit: int, filters: Filters
+    ) -> list[tuple[str, float]]:
+        table = _words_table(workspace_id)
+        if not terms or not self._exists(table):
+            return []
+        condition, parameters = _filter_condition(workspace_id, filters)
+        # bm25() is smaller the better the match; the subquery keeps the join to the passages that are returned.
+        rows = self.all(
+            f"SELECT p.id, w.badness FROM (SELECT rowid,"
+            f" bm25({table}, {_TITLE_WEIGHT}, {_HEADING_WEIGHT}, {_TEXT_WEIGHT}) AS badness FROM {table}"
+            f" WHERE {table} MATCH :words {condition} ORDER BY badness LIMIT :limit) w"
+            " JOIN passages p ON p.seq = w.rowid ORDER BY w.badness",
+            {"words": " OR ".join(f'"{term.replace(chr(34), " ")}"' for term in terms), "limit": limit, **parameters},
+        )
+        return [(row["id"], -row["badness"]) for row in rows]
+
+
+def _words_table(workspace_id: str) -> str:
+    return f"words_{workspace_id.replace('-', '')}"
+
+
+def _filter_condition(workspace_id: str, filters: Filters) -> tuple[str, Parameters]:
+    if not filters:
+        return "", {}
+    clauses = ["d.workspace_id = :workspace_id"]
+    parameters: dict[str, object] = {"workspace_id": workspace_id}
+    if filters.tags:
+        names = [f"tag{n}" for n in range(len(filters.tags))]
+        parameters.update(zip(names, filters.tags, strict=True))
+        marks = ", ".join(f":{name}" for name in names)
+        clauses.append(f"d.id IN (SELECT document_id FROM document_tags WHERE workspace_id = :workspace_id"
+                       f" AND tag IN ({marks}))")
+    if filters.since is not None:
+        clauses.append("d.created_at >= :since")
+        parameters["since"] = filters.since
+    if filters.until is not None:
+        clauses.append("d.created_at < :until")
+        parameters["until"] = filters.until
+    inner = f"SELECT f.seq FROM passages f JOIN documents d ON d.id = f.document_id WHERE {' AND '.join(clauses)}"
+    return f"AND rowid IN ({inner})", parameters

@@ -1,0 +1,189 @@
+"""The HTTP application: routes, errors as problems, limits on bodies, the access log."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pegasus import __version__
+from pegasus.access import endpoints as access
+from pegasus.application import Application
+from pegasus.chat import endpoints as chat
+from pegasus.documents import endpoints as documents
+from pegasus.errors import Invalid, PegasusError, TooLarge
+from pegasus.graph import endpoints as graph
+from pegasus.identifiers import new_id
+from pegasus.jobs import endpoints as jobs
+from pegasus.schemas import Schema
+from pegasus.search import endpoints as search
+from pegasus.web import PROBLEM_MEDIA_TYPE, App, problem_response
+
+log = structlog.get_logger("pegasus.access")
+
+_MULTIPART_ROOM_BYTES = 2**20
+_UNLIMITED_PATHS = ("/v1/documents/batch",)  # It limits its lines itself.
+
+DESCRIPTION = """Documents in, answers out, every citation checked.
+
+Send your key in `X-API-Key`, or as a bearer token. Errors are `application/problem+json` with a stable `type`.
+Offsets count Unicode code points of a document's stored text, `/v1/documents/{id}/content`.
+"""
+
+
+class Health(Schema):
+    status: str = "ok"
+    version: str = __version__
+
+
+class DependencyState(Schema):
+    name: str
+    ready: bool
+    latency_ms: float
+    detail: str | None = None
+
+
+class Readiness(Schema):
+    ready: bool
+    dependencies: list[DependencyState]
+
+
+def create_api(application: Application) -> FastAPI:
+    api = FastAPI(title="Pegasus", version=__version__, description=DESCRIPTION, redoc_url=None)
+    api.state.application = application
+    for feature in (documents, search, chat, graph, jobs, access):
+        api.include_router(feature.router)
+    api.add_api_route("/health", _health, tags=["service"], response_model=Health)
+    api.add_api_route("/ready", _ready, tags=["service"], response_model=Readiness,
+                      responses={503: {"model": Readiness, "description": "Something does not answer"}})  # fmt: skip
+    _handle_errors(api)
+    limit = application.settings.max_upload_bytes + _MULTIPART_ROOM_BYTES
+    api.add_middleware(BodyLimit, max_body_bytes=limit)
+    api.add_middleware(AccessLog)
+    return api
+
+
+def _health() -> Health:
+    """Alive, without touching a dependency."""
+    return Health()
+
+
+def _ready(app: App, response: Response) -> Readiness:
+    """Whether each dependency answers, and how fast."""
+    states = [_state_of(name, check) for name, check in app.checks.items()]
+    ready = all(state.ready for state in states) and not app.stopping.is_set()
+    response.status_code = 200 if ready else 503
+    return Readiness(ready=ready, dependencies=states)
+
+
+def _state_of(name: str, check: Any) -> DependencyState:
+    begun = time.perf_counter()
+    detail = None
+    try:
+        check()
+    except PegasusError as error:
+        detail = error.detail
+    latency_ms = round((time.perf_counter() - begun) * 1000, 2)
+    return DependencyState(name=name, ready=detail is None, latency_ms=latency_ms, detail=detail)
+
+
+def _handle_errors(api: FastAPI) -> None:
+    @api.exception_handler(PegasusError)
+    def expected(_: Request, error: PegasusError) -> JSONResponse:
+        return problem_response(error)
+
+    @api.exception_handler(RequestValidationError)
+    def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        # The input itself is left out: it may be long, and it may be secret.
+        errors = [{"loc": [str(part) for part in e["loc"]], "msg": e["msg"]} for e in error.errors()]
+        first = errors[0] if errors else {"loc": [], "msg": "The request is not valid."}
+        problem = Invalid(f"{'.'.join(first['loc'])}: {first['msg']}", hint="See /docs for the form of the request.")
+        return JSONResponse({**problem.problem(), "errors": errors}, 422, media_type=PROBLEM_MEDIA_TYPE)
+
+    @api.exception_handler(RecursionError)
+    def too_deep(_: Request, __: RecursionError) -> JSONResponse:
+        return problem_response(Invalid("The request is nested too deeply."))
+
+    @api.exception_handler(HTTPException)
+    def by_framework(request: Request, error: HTTPException) -> JSONResponse:
+        body = {
+            "type": "about:blank",
+            "title": error.detail,
+            "status": error.status_code,
+            "detail": f"{request.method} {request.url.path[:200]}: {error.detail}",
+            "hint": "See /docs for what there is.",
+        }
+        return JSONResponse(body, error.status_code, error.headers, PROBLEM_MEDIA_TYPE)
+
+
+class BodyLimit:
+    """Refuses a body that is longer than allowed, by its declared length or while it is read."""
+
+    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+        self._app, self._max_body_bytes = app, max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in _UNLIMITED_PATHS:
+            await self._app(scope, receive, send)
+            return
+        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        if declared.isdigit() and int(declared) > self._max_body_bytes:
+            await problem_response(self._error())(scope, receive, send)
+            return
+        read = 0
+
+        async def limited() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > self._max_body_bytes:
+                raise self._error()
+            return message
+
+        await self._app(scope, limited, send)
+
+    def _error(self) -> TooLarge:
+        return TooLarge(
+            f"The request is larger than {self._max_body_bytes:,} bytes.",
+            hint="Split it, or raise PEGASUS_MAX_UPLOAD_BYTES.",
+        )
+
+
+class AccessLog:
+    """One line a request, with an id that the answer carries too; the last resort for what nobody expected."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id, begun, status = new_id(), time.perf_counter(), 0
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._app(scope, receive, noting)
+            except Exception:
+                log.exception("http.unexpected_error", method=scope["method"], path=scope["path"])
+                if status:
+                    raise  # The answer has begun; all that is left is to cut it off.
+                hint = f"Look for request_id {request_id} in the log."
+                error = PegasusError("Something went wrong that should not have.", hint=hint)
+                await problem_response(error)(scope, receive, noting)
+            finally:
+                took_ms = round((time.perf_counter() - begun) * 1000, 2)
+                log.debug("http.request", method=scope["method"], path=scope["path"], status=status, took_ms=took_ms)

@@ -1,0 +1,31 @@
+"""What a running Pegasus consists of; ``bootstrap`` builds it, the ways in (API, worker) use it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from pegasus.access.service import Doorkeeper
+from pegasus.chat.service import ChatService
+from pegasus.graph.service import GraphService
+from pegasus.jobs.runner import InProcessSignal, LaneWorker
+from pegasus.ports import FileStore, RelationalStore
+from pegasus.search.service import SearchService
+from pegasus.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    settings: Settings
+    relational: RelationalStore
+    files: FileStore
+    signal: InProcessSignal
+    workers: tuple[LaneWorker, ...]
+    doorkeeper: Doorkeeper
+    search: SearchService
+    chat: ChatService
+    graph: GraphService
+    checks: Mapping[str, Callable[[], None]]  # What readiness asks; each raises ``Unavailable``.
+    close: Callable[[], None]
+    stopping: threading.Event = field(default_factory=threading.Event)

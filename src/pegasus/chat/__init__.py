@@ -1,0 +1,1 @@
+"""Questions, answers and their citations; sessions that keep them."""

@@ -1,0 +1,159 @@
+"""The command line's way in: always HTTP, to the server that is running, or to one of its own for a moment."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from pegasus.bootstrap import KEY_FILE, LOCK_FILE, SERVER_FILE
+from pegasus.errors import Conflict, PegasusError, Unauthorized, Unavailable
+from pegasus.settings import Settings
+
+_TIMEOUT = httpx.Timeout(300.0, connect=5.0)
+
+
+class ProblemError(PegasusError):
+    """A problem that the server answered with."""
+
+    def __init__(self, problem: Mapping[str, Any]) -> None:
+        super().__init__(str(problem.get("detail") or problem.get("title")), hint=problem.get("hint"))
+        self.body = dict(problem)
+        # Bad input is the caller's to mend, as 2 says everywhere on the command line.
+        self.exit_code = 2 if problem.get("status") in (400, 413, 415, 422) else 1  # type: ignore[misc]
+
+    def problem(self) -> dict[str, Any]:
+        return self.body
+
+
+class Client:
+    def __init__(self, address: str, key: str) -> None:
+        self._http = httpx.Client(base_url=address, headers={"X-API-Key": key}, timeout=_TIMEOUT)
+        self.address = address
+
+    def call(self, method: str, path: str, **options: Any) -> Any:
+        """The JSON of an answer, None where there is none. Raises ``ProblemError`` and ``Unavailable``."""
+        try:
+            response = self._http.request(method, path, **options)
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from error
+        return _body(response)
+
+    def lines(self, path: str) -> Iterator[Any]:
+        """Each line of an ``application/x-ndjson`` answer."""
+        with self._http.stream("GET", path) as response:
+            if response.is_error:
+                response.read()
+                _body(response)
+            for line in response.iter_lines():
+                yield json.loads(line)
+
+    def events(self, path: str, body: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+        """(name, data) of server-sent events as they come. An ``error`` event is raised as ``ProblemError``."""
+        headers = {"Accept": "text/event-stream"}
+        try:
+            with self._http.stream("POST", path, json=body, headers=headers) as response:
+                if response.is_error:
+                    response.read()
+                    _body(response)
+                name = ""
+                for line in response.iter_lines():
+                    if line.startswith("event: "):
+                        name = line.removeprefix("event: ")
+                    elif line.startswith("data: "):
+                        data = json.loads(line.removeprefix("data: "))
+                        if name == "error":
+                            raise ProblemError(data)
+                        yield name, data
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from error
+
+    def _unreachable(self, error: Exception) -> Unavailable:
+        return Unavailable(
+            f"The server at {self.address} cannot be reached: {error}.", hint="Is it running? Start it: pegasus up"
+        )
+
+    def close(self) -> None:
+        self._http.close()
+
+
+def _body(response: httpx.Response) -> Any:
+    if response.is_error:
+        try:
+            problem = response.json()
+        except ValueError:
+            problem = {"status": response.status_code, "detail": f"The server answered {response.status_code}."}
+        raise ProblemError(problem)
+    return response.json() if response.content else None
+
+
+@contextmanager
+def connected(settings: Settings) -> Iterator[Client]:
+    """A client of the server that PEGASUS_URL names, or that has the data directory; else of one just for this."""
+    if settings.url:
+        yield from _using(Client(settings.url, _given_key(settings)))
+        return
+    address = running_server(settings.data)
+    if address:
+        yield from _using(Client(address, settings.key or _local_key(settings.data)))
+        return
+    # Only now, and only here: opening the stores costs seconds that a running server has already spent.
+    from pegasus.bootstrap import embedded, local_access
+    from pegasus.server import serving_in_background
+
+    with embedded(settings) as application:
+        access = local_access(application, settings.data)
+        with serving_in_background(application) as address:
+            yield from _using(Client(address, settings.key or access.key))
+
+
+def _using(client: Client) -> Iterator[Client]:
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def _given_key(settings: Settings) -> str:
+    if not settings.key:
+        raise Unauthorized(f"There is no key for {settings.url}.", hint="Set PEGASUS_KEY to an API key of that server.")
+    return settings.key
+
+
+def _local_key(directory: Path) -> str:
+    file = directory / KEY_FILE
+    if not file.is_file():
+        raise Unauthorized(f"{file} is missing.", hint="Restart the server, which makes a new local key.")
+    return file.read_text().strip()
+
+
+def running_server(directory: Path) -> str | None:
+    """The address of the server that has the directory now; None when no process has it.
+
+    Raises ``Conflict`` when a process has it that is no server, as a command that is just using the stores.
+    """
+    if not _is_held(directory / LOCK_FILE):
+        return None
+    try:
+        address = json.loads((directory / SERVER_FILE).read_text())["address"]
+    except FileNotFoundError as error:
+        raise Conflict(
+            f"Another pegasus command is using {directory}, or a server is just starting.", hint="Try again in a moment."
+        ) from error
+    return str(address)
+
+
+def _is_held(lock_file: Path) -> bool:
+    if not lock_file.is_file():
+        return False
+    with lock_file.open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

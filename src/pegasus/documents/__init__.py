@@ -1,0 +1,1 @@
+"""Documents: add, list, read, erase."""

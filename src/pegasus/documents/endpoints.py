@@ -1,0 +1,225 @@
+"""Documents over HTTP."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse
+from pydantic import ValidationError
+from starlette.datastructures import FormData, UploadFile
+
+from pegasus.access.service import Principal, Reply, once
+from pegasus.application import Application
+from pegasus.documents import service
+from pegasus.documents.schemas import ContentOut, DocumentAdded, DocumentIn, DocumentOut, JobAccepted, first_error
+from pegasus.errors import Invalid, UnsupportedFormat
+from pegasus.identifiers import sha256_hex
+from pegasus.ingestion import intake
+from pegasus.ingestion import service as ingestion
+from pegasus.ingestion.batch import BatchIntake
+from pegasus.jobs.schemas import JobOut
+from pegasus.pagination import checked_cursor
+from pegasus.schemas import Cursor, PageOf
+from pegasus.web import App, Caller, checked_id, problems
+
+router = APIRouter(prefix="/v1/documents", tags=["documents"])
+
+IdempotencyKey = Annotated[
+    str | None, Header(description="Any string; the same request with the same key is done once", max_length=200)
+]
+
+_UPLOAD_SCHEMA = {
+    "type": "object",
+    "required": ["file"],
+    "properties": {
+        "file": {"type": "string", "format": "binary", "description": "A document, or a ZIP of documents"},
+        "title": {"type": "string"},
+        "uri": {"type": "string"},
+        "tags": {"type": "array", "items": {"type": "string"}},
+        "metadata": {"type": "string", "description": "A JSON object"},
+    },
+}
+_ADD_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": DocumentIn.model_json_schema()},
+            "multipart/form-data": {"schema": _UPLOAD_SCHEMA},
+        },
+    }
+}
+
+
+@router.post(
+    "",
+    status_code=202,
+    response_model=DocumentAdded,
+    responses={
+        200: {"model": DocumentAdded, "description": "The same content is there already"},
+        **problems(401, 409, 413, 415, 422),
+    },
+    openapi_extra=_ADD_BODY,
+)
+async def add_document(
+    request: Request, app: App, caller: Caller, idempotency_key: IdempotencyKey = None
+) -> JSONResponse:
+    """Keep a text (JSON) or a file (multipart). A text can be found by its words as soon as this answers."""
+    content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if content_type == "multipart/form-data":
+        async with request.form(max_files=1, max_fields=100) as form:
+            reply = await run_in_threadpool(_add_upload, app, caller, form, idempotency_key)
+    elif content_type in ("application/json", ""):
+        body = await request.body()
+        reply = await run_in_threadpool(_add_text, app, caller, body, idempotency_key)
+    else:
+        raise UnsupportedFormat(
+            f"The request's content type is {content_type[:100]!r}.", hint="Send JSON, or multipart/form-data."
+        )
+    return JSONResponse(reply.body, reply.status)
+
+
+def _add_text(app: Application, caller: Principal, body: bytes, key: str | None) -> Reply:
+    try:
+        given = DocumentIn.model_validate_json(body)
+    except ValidationError as error:
+        raise Invalid(first_error(error), hint="See /docs for the form of a document.") from error
+    new = service.new_text(
+        given.text, given.title, given.uri, tuple(given.tags), given.metadata,
+        max_characters=app.settings.max_text_characters,
+    )  # fmt: skip
+    with app.relational.write() as tx:
+        reply = once(
+            tx, caller.workspace_id, key, sha256_hex(b"documents\0" + body),
+            lambda: _reply(intake.add_text(tx, caller.workspace_id, new)),
+        )  # fmt: skip
+    app.signal.notify_all()
+    return reply
+
+
+def _reply(added: service.Added) -> Reply:
+    return Reply(202 if added.job else 200, DocumentAdded.of(added).model_dump(mode="json"))
+
+
+def _add_upload(app: Application, caller: Principal, form: FormData, key: str | None) -> Reply:
+    upload = form.get("file")
+    if not isinstance(upload, UploadFile):
+        raise Invalid("The form has no file.", hint="Send the file in a field named `file`.")
+    about = intake.Upload(
+        filename=upload.filename,
+        content_type=upload.content_type,
+        title=_text_field(form, "title"),
+        uri=_text_field(form, "uri"),
+        tags=tuple(value for value in form.getlist("tags") if isinstance(value, str)),
+        metadata=_metadata(_text_field(form, "metadata")),
+    )
+    stored = intake.store(app.files, caller.workspace_id, upload.file, about, app.settings.max_upload_bytes)
+    try:
+        with app.relational.write() as tx:
+            reply = once(
+                tx, caller.workspace_id, key, sha256_hex(f"upload\0{stored.new.sha256}\0{about!r}"),
+                lambda: _reply_to_upload(intake.add_file(tx, caller.workspace_id, stored)),
+            )  # fmt: skip
+            kept = service.is_file_known(tx, stored.file_key)
+    except BaseException:
+        app.files.delete(stored.file_key)
+        raise
+    if not kept:
+        app.files.delete(stored.file_key)
+    app.signal.notify_all()
+    return reply
+
+
+def _reply_to_upload(taken: intake.TakenIn) -> Reply:
+    if taken.added:
+        return _reply(taken.added)
+    job = JobOut.of(taken.job) if taken.job else None
+    return Reply(202, DocumentAdded(document=None, job=job).model_dump(mode="json"))
+
+
+def _text_field(form: FormData, name: str) -> str | None:
+    value = form.get(name)
+    return value if isinstance(value, str) else None
+
+
+def _metadata(text: str | None) -> dict[str, Any]:
+    try:
+        value = json.loads(text) if text else {}
+    except (ValueError, RecursionError) as error:
+        raise Invalid(f"The field metadata is not JSON: {error}.") from error
+    if not isinstance(value, dict):
+        raise Invalid("The field metadata is not a JSON object.")
+    return value
+
+
+@router.post(
+    "/batch",
+    status_code=202,
+    responses=problems(401, 415),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/x-ndjson": {
+                    "schema": {"type": "string", "description": "One DocumentIn as JSON a line"},
+                    "example": '{"title": "One", "text": "First note."}\n{"title": "Two", "text": "Second note."}\n',
+                }
+            },
+        }
+    },
+)
+async def add_batch(request: Request, app: App, caller: Caller) -> JobAccepted:
+    """Keep many texts, streamed. Each line is accepted, or refused with a reason, on its own: see the results."""
+    batch = await run_in_threadpool(
+        BatchIntake, app.relational, app.signal, caller.workspace_id, app.settings.max_text_characters
+    )
+    try:
+        async for block in request.stream():
+            await run_in_threadpool(batch.feed, block)
+    finally:
+        # Also when the client goes away: what it sent is accepted.
+        job = await run_in_threadpool(batch.close)
+    return JobAccepted(job=JobOut.of(job))
+
+
+@router.get("", responses=problems(401, 422))
+def list_documents(
+    app: App,
+    caller: Caller,
+    tag: str | None = None,
+    uri: str | None = None,
+    cursor: Cursor = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> PageOf[DocumentOut]:
+    """Documents, newest first."""
+    with app.relational.read() as tx:
+        page = service.list_page(tx, caller.workspace_id, tag, uri, checked_cursor(cursor), limit)
+    return PageOf(items=[DocumentOut.of(document) for document in page.items], next_cursor=page.next_cursor)
+
+
+@router.get("/{document_id}", responses=problems(401, 404))
+def read_document(app: App, caller: Caller, document_id: str) -> DocumentOut:
+    with app.relational.read() as tx:
+        return DocumentOut.of(service.get(tx, caller.workspace_id, checked_id(document_id, "document")))
+
+
+@router.get("/{document_id}/content", responses=problems(401, 404, 409))
+def read_content(
+    app: App, caller: Caller, document_id: str, version: Annotated[int | None, Query(ge=1, le=2**31)] = None
+) -> ContentOut:
+    """The stored text, of the current version or of an older one that a citation names."""
+    with app.relational.read() as tx:
+        text = service.read_text(tx, caller.workspace_id, checked_id(document_id, "document"), version)
+    return ContentOut.of(text)
+
+
+@router.delete("/{document_id}", status_code=202, responses=problems(401, 404, 409))
+def erase_document(app: App, caller: Caller, document_id: str, response: Response) -> JobAccepted:
+    """Erase a document. When this answers nothing finds it any more; the job removes it from every store."""
+    with app.relational.write() as tx:
+        job = ingestion.erase(tx, caller.workspace_id, checked_id(document_id, "document"))
+    app.signal.notify(job.lane)
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    return JobAccepted(job=JobOut.of(job))

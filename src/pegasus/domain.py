@@ -1,0 +1,209 @@
+"""The words of Pegasus: what a document, a passage, a citation, a job are, free of any store or framework.
+
+Offsets are counted in Unicode code points of the stored text, half open: ``text[start:end]``. Times are UTC seconds
+since the epoch (``float``) inside, RFC 3339 at the edges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class DocumentState(StrEnum):
+    """Where a document's current version stands; ``searchable`` means by words, ``ready`` by words and by meaning."""
+
+    RECEIVED = "received"
+    SEARCHABLE = "searchable"
+    READY = "ready"
+    FAILED = "failed"
+    ERASING = "erasing"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    id: str
+    workspace_id: str
+    title: str
+    uri: str | None
+    media_type: str
+    version: int
+    sha256: str
+    size_bytes: int
+    state: DocumentState
+    tags: tuple[str, ...]
+    metadata: Mapping[str, Any]
+    created_at: float
+    updated_at: float
+    error: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentText:
+    """The stored text of one version, in which every offset counts."""
+
+    document_id: str
+    version: int
+    text: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A heading that stands in the text as a line of its own, at ``start``; level 1 is the highest."""
+
+    start: int
+    level: int
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A reference from a document to ``target``: a URL, a relative path, or the name in a ``[[wiki link]]``."""
+
+    target: str
+    label: str
+    kind: str  # "hyperlink" or "wiki"
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """What a reader got out of a file: plain text, and where its headings and links are."""
+
+    text: str
+    title: str | None = None
+    headings: Sequence[Heading] = ()
+    links: Sequence[Link] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A stretch of a text that is indexed as one: ``text == document_text[start:end]``."""
+
+    start: int
+    end: int
+    text: str
+    heading: str  # the path of headings above it, " > " between them; "" at the top
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    id: str
+    name: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A chunk as it is stored and found."""
+
+    id: str
+    document_id: str
+    version: int
+    title: str
+    heading: str
+    text: str
+    start: int
+    end: int
+    sha256: str
+    embedded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPassage:
+    passage: Passage
+    score: float
+    ranks: Mapping[str, int]  # by "lexical", "semantic", "graph": 1 is the best
+    highlights: Sequence[tuple[int, int]] = ()  # spans in the document's text
+    similarity: float | None = None  # cosine of query and passage, where the meaning was compared
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """A claim that ``quote`` stands in the document's version at ``start:end``, and its SHA-256."""
+
+    document_id: str
+    version: int
+    start: int
+    end: int
+    sha256: str
+    quote: str
+    title: str = ""
+    uri: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    text: str
+    citations: Sequence[Citation]
+    model: str
+    found: bool
+    nearest: Sequence[FoundPassage] = ()
+
+
+class JobState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    DEAD = "dead"
+    CANCELLED = "cancelled"
+
+    @property
+    def finished(self) -> bool:
+        return self not in (JobState.QUEUED, JobState.RUNNING)
+
+
+class Lane(StrEnum):
+    """Which workers run a job's next step: reading is quick and makes findable, indexing is slow and embeds."""
+
+    READ = "read"
+    INDEX = "index"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    id: str
+    workspace_id: str
+    kind: str
+    state: JobState
+    lane: Lane
+    step: str
+    attempts: int
+    priority: int
+    created_at: float
+    updated_at: float
+    document_id: str | None = None
+    version: int | None = None
+    parent_id: str | None = None
+    progress: Mapping[str, Any] = field(default_factory=dict)
+    payload: Mapping[str, Any] = field(default_factory=dict)
+    result: Mapping[str, Any] | None = None
+    error: Mapping[str, Any] | None = None
+    lease_owner: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    id: str
+    session_id: str
+    role: str  # "user" or "assistant"
+    content: str
+    created_at: float
+    citations: Sequence[Citation] = ()
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which documents a search may return: any of the tags, and created in the half-open time range."""
+
+    tags: tuple[str, ...] = ()
+    since: float | None = None
+    until: float | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.tags) or self.since is not None or self.until is not None

@@ -1,0 +1,1 @@
+"""The graph of entities and documents, as callers see it."""

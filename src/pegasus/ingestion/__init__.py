@@ -1,0 +1,1 @@
+"""From a stored file to something that can be found: extract, chunk, embed, link, index."""

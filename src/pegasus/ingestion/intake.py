@@ -1,0 +1,127 @@
+"""How documents come in: texts, files, archives; from the API, a batch or an archive's members."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from pegasus.documents import service as documents
+from pegasus.documents.service import Added, NewDocument
+from pegasus.domain import Document, Job, Lane
+from pegasus.errors import Invalid
+from pegasus.ingestion import formats, service
+from pegasus.ingestion.markdown import read_markdown
+from pegasus.jobs import service as jobs
+from pegasus.ports import FileStore, Transaction
+
+_UNKNOWN_MEDIA_TYPE = "application/octet-stream"
+_ZIP_START = b"PK\x03\x04"
+# Up to so many characters a text is read while its sender waits (some 50 ms); longer ones are read by their job.
+_READ_AT_ONCE_CHARACTERS = 500_000
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """What a caller says of a file; none of it is believed about the content."""
+
+    filename: str | None
+    content_type: str | None
+    title: str | None
+    uri: str | None
+    tags: tuple[str, ...]
+    metadata: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredUpload:
+    new: NewDocument
+    file_key: str
+    is_archive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TakenIn:
+    added: Added | None  # None for an archive
+    job: Job | None
+
+
+def add_text(
+    tx: Transaction, workspace_id: str, new: NewDocument, *, parent_id: str | None = None,
+    priority: int = jobs.INTERACTIVE,
+) -> Added:  # fmt: skip
+    """Add a text document; it can be found by its words when this commits, unless it is very long."""
+    at_once = len(new.text or "") <= _READ_AT_ONCE_CHARACTERS
+    return documents.add(
+        tx, workspace_id, new, store_text=_store_text if at_once else None, parent_id=parent_id, priority=priority
+    )
+
+
+def _store_text(tx: Transaction, document: Document, text: str) -> None:
+    service.store_text(tx, document, read_markdown(text), document.media_type)
+
+
+def store(files: FileStore, workspace_id: str, content: IO[bytes], upload: Upload, max_bytes: int) -> StoredUpload:
+    """Check what is said of a file and keep its bytes, before any transaction: a slow disk must not hold one."""
+    title, uri = documents.checked_title(upload.title), documents.checked_uri(upload.uri)
+    tags = documents.checked_tags(upload.tags)
+    key, sha256, size = files.put(workspace_id, content, max_bytes)
+    content_type, charset = _split_content_type(upload.content_type)
+    filename = _safe_filename(upload.filename)
+    new = NewDocument(
+        title=title,
+        sha256=sha256,
+        size_bytes=size,
+        media_type=content_type,
+        uri=uri,
+        tags=tags,
+        metadata=upload.metadata,
+        filename=filename,
+        charset=charset,
+        file_key=key,
+    )
+    with files.path(key) as path:
+        return StoredUpload(new, key, _is_archive(path, filename))
+
+
+def _is_archive(path: Path, filename: str | None) -> bool:
+    """Whether a file is a plain ZIP; documents that are ZIPs inside, or broken, are for the reader to tell."""
+    with path.open("rb") as file:
+        if file.read(len(_ZIP_START)) != _ZIP_START:
+            return False
+    try:
+        return formats.detect_media_type(path.read_bytes(), filename, None) == formats.ZIP
+    except Invalid:
+        return False
+
+
+def add_file(tx: Transaction, workspace_id: str, stored: StoredUpload) -> TakenIn:
+    """Add a stored file as a document, or, for an archive, the job that adds each of its members."""
+    if stored.is_archive:
+        return TakenIn(None, _unpack_later(tx, workspace_id, stored))
+    added = documents.add(tx, workspace_id, stored.new)
+    return TakenIn(added, added.job)
+
+
+def _unpack_later(tx: Transaction, workspace_id: str, stored: StoredUpload) -> Job:
+    payload = {
+        "file_key": stored.file_key,
+        # Members of the same archive sent again are the same documents, whatever it is called.
+        "uri": stored.new.uri or f"zip:{stored.new.filename or stored.new.sha256}",
+        "tags": list(stored.new.tags),
+    }
+    return jobs.enqueue(tx, workspace_id, "unpack", Lane.READ, "unpack", priority=jobs.BULK, payload=payload)
+
+
+def _split_content_type(value: str | None) -> tuple[str, str | None]:
+    media_type, _, parameters = (value or "").partition(";")
+    name, _, charset = parameters.strip().partition("=")
+    declared = charset.strip(" \"'")[:40] if name.strip().lower() == "charset" else None
+    return media_type.strip().lower()[:100] or _UNKNOWN_MEDIA_TYPE, declared or None
+
+
+def _safe_filename(value: str | None) -> str | None:
+    """The last part of a name, printable; it is shown and tells the format, and is never used as a path."""
+    last = (value or "").replace("\\", "/").rsplit("/", 1)[-1]
+    return "".join(c for c in last if c.isprintable())[:255].strip() or None

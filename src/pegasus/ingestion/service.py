@@ -1,0 +1,147 @@
+"""The steps from a stored document to one that is found by words, by meaning and in the graph.
+
+Each step reads what it needs afresh and may be run again at any point without changing the outcome: rows are the
+truth, ``indexed`` tells which passages the derived stores have, ``removals`` what they still have to forget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from pegasus.documents import service as documents
+from pegasus.domain import Document, DocumentState, Entity, Extraction, Filters, Job, Lane, Passage
+from pegasus.errors import Conflict
+from pegasus.ingestion import repository
+from pegasus.ingestion.chunking import chunk_text
+from pegasus.ingestion.entities import Mention
+from pegasus.ingestion.links import document_keys, outgoing
+from pegasus.jobs import service as jobs
+from pegasus.ports import Embedder, GraphPassage, GraphStore, RelationalStore, Transaction, Vector, VectorStore
+
+
+class EntityFinder(Protocol):
+    def __call__(self, text: str, *, limit: int = ...) -> list[Mention]: ...
+
+
+def store_text(tx: Transaction, document: Document, extraction: Extraction, media_type: str) -> None:
+    """Make a document findable by its words: passages with their offsets, full text, links."""
+    document = documents.store_extraction(tx, document, extraction, media_type)
+    repository.replace_passages(tx, document, chunk_text(extraction.text, extraction.headings))
+    filename = documents.source(tx, document).filename
+    keys = document_keys(document.title, filename, documents.uris(tx, document.id))
+    repository.replace_links(tx, document, outgoing(extraction.links, document.uri), keys)
+
+
+def erase(tx: Transaction, workspace_id: str, document_id: str) -> Job:
+    """Accept an erasure: from this commit on nothing of the document is found; the job removes the rest."""
+    document = documents.get(tx, workspace_id, document_id)
+    if document.state is DocumentState.ERASING:
+        raise Conflict("The document is being erased already.", hint="See its jobs.")
+    repository.delete_passages(tx, document, repository.passage_ids(tx, document.id))
+    documents.mark_erasing(tx, document)
+    return jobs.enqueue(tx, workspace_id, "erase", Lane.INDEX, "erase", document_id=document.id)
+
+
+def passages(tx: Transaction, workspace_id: str, passage_ids: Sequence[str]) -> dict[str, Passage]:
+    """Stored passages by id; those that are gone or another workspace's are left out."""
+    return repository.passages(tx, workspace_id, passage_ids)
+
+
+def filtered_passages(tx: Transaction, workspace_id: str, filters: Filters) -> list[str]:
+    return repository.filtered_passages(tx, workspace_id, filters)
+
+
+def most_similar(tx: Transaction, vector: Vector, passage_ids: Sequence[str], limit: int) -> list[tuple[str, float]]:
+    """The exact nearest of these passages by cosine, best first."""
+    found = repository.embeddings(tx, passage_ids)
+    if not found:
+        return []
+    ids = list(found)
+    similarities = np.stack([found[id_] for id_ in ids]) @ vector
+    best = np.argsort(-similarities, kind="stable")[:limit]
+    return [(ids[n], float(similarities[n])) for n in best]
+
+
+def entities_by_key(tx: Transaction, workspace_id: str, keys: Sequence[str]) -> dict[str, Entity]:
+    return repository.entities_by_key(tx, workspace_id, keys)
+
+
+class Indexer:
+    """Brings the derived stores, vectors and graph, in step with the rows."""
+
+    def __init__(
+        self, relational: RelationalStore, vectors: VectorStore, graph: GraphStore, embedder: Embedder,
+        find_mentions: EntityFinder,
+    ) -> None:  # fmt: skip
+        self._relational, self._vectors, self._graph = relational, vectors, graph
+        self._embedder, self._find_mentions = embedder, find_mentions
+
+    def index(self, passages: Sequence[repository.PendingPassage]) -> None:
+        """Embed passages and put them into vectors and graph. They may be of many documents and workspaces."""
+        for workspace_id in dict.fromkeys(passage.workspace_id for passage in passages):
+            self._index(workspace_id, [p for p in passages if p.workspace_id == workspace_id])
+
+    def _index(self, workspace_id: str, passages: Sequence[repository.PendingPassage]) -> None:
+        fresh = [passage for passage in passages if passage.vector is None]
+        vectors = self._embedder.embed([passage.embedding_input for passage in fresh])
+        by_id = dict(zip((passage.id for passage in fresh), vectors, strict=True))
+        by_id |= {p.id: repository.vector_from(p.vector) for p in passages if p.vector is not None}
+        mentions = {passage.id: self._find_mentions(passage.text) for passage in passages}
+        with self._relational.write() as tx:
+            present = repository.existing(tx, list(by_id))
+            repository.save_embeddings(
+                tx, self._embedder.name, [(p.id, by_id[p.id]) for p in fresh if p.id in present]
+            )
+            entities = _save_mentions(tx, workspace_id, {id_: mentions[id_] for id_ in present})
+        # The rows above are committed before the derived stores change, so that whatever is in those has a row, or
+        # is named in ``removals`` because the row went meanwhile.
+        kept = [passage for passage in passages if passage.id in present]
+        if kept:
+            self._vectors.upsert(workspace_id, [p.id for p in kept], np.stack([by_id[p.id] for p in kept]))
+            self._graph.upsert_documents(workspace_id, {p.document_id: p.title for p in kept})
+            nodes = [
+                GraphPassage(p.id, p.document_id, [entities[m.key].id for m in mentions[p.id]]) for p in kept
+            ]
+            self._graph.upsert_passages(workspace_id, list(entities.values()), nodes)
+        with self._relational.write() as tx:
+            repository.mark_indexed(tx, list(present))
+
+    def relink(self, tx: Transaction, workspace_id: str, jobs_done: Sequence[Job]) -> None:
+        """Set the links in the graph from and to the jobs' documents as the rows have them."""
+        links: dict[str, list[str]] = {}
+        for job in jobs_done:
+            # A first version without links, which most documents are, has none in the graph to take back.
+            if job.document_id and (job.version != 1 or repository.has_links(tx, job.document_id)):
+                links |= repository.resolved_links(tx, job.document_id)
+        if links:
+            self._graph.set_links(workspace_id, links)
+
+    def forget(self, workspace_id: str, document_id: str) -> tuple[int, int]:
+        """Take out of vectors and graph what the rows have lost; (passages, entities) removed."""
+        with self._relational.read() as tx:
+            gone = repository.removals(tx, document_id)
+        if not any(gone.values()):
+            return 0, 0
+        self._vectors.delete(workspace_id, gone["passage"])
+        self._graph.delete_passages(workspace_id, gone["passage"])
+        self._graph.delete_entities(workspace_id, gone["entity"])
+        with self._relational.write() as tx:
+            for kind, ids in gone.items():
+                repository.delete_removals(tx, kind, ids)
+        return len(gone["passage"]), len(gone["entity"])
+
+    def forget_document(self, workspace_id: str, document_id: str) -> None:
+        self._graph.delete_documents(workspace_id, [document_id])
+
+
+def _save_mentions(
+    tx: Transaction, workspace_id: str, mentions: Mapping[str, Sequence[Mention]]
+) -> dict[str, Entity]:
+    """Rows for the mentions of passages; the entities by their keys."""
+    named = {mention.key: (mention.name, mention.kind) for found in mentions.values() for mention in found}
+    entities = repository.ensure_entities(tx, workspace_id, named)
+    repository.save_mentions(tx, ((id_, entities[m.key].id) for id_, found in mentions.items() for m in found))
+    return entities

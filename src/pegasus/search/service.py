@@ -1,0 +1,126 @@
+"""Find passages by their words, by their meaning and through the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from enum import StrEnum
+
+from pegasus.domain import Filters, FoundPassage, Passage
+from pegasus.errors import Invalid
+from pegasus.ingestion import service as ingestion
+from pegasus.ingestion.entities import query_keys
+from pegasus.ports import Embedder, GraphStore, RelationalStore, Transaction, Vector, VectorStore
+from pegasus.search.fusion import Ranking, fuse
+from pegasus.words import content_words, stem, words
+
+
+class Mode(StrEnum):
+    HYBRID = "hybrid"
+    LEXICAL = "lexical"
+    SEMANTIC = "semantic"
+
+
+MAX_QUERY_CHARACTERS = 4_000
+MAX_LIMIT = 100
+# How deep each side looks. Scores are scaled over this depth, so it also says how much the tail counts.
+DEPTH = 300
+_MAX_TERMS = 32
+_GRAPH_DEPTH = 100
+# The graph only breaks near-ties: what mentions the question's entities goes before what does not.
+WEIGHTS: Mapping[str, float] = {"lexical": 0.5, "semantic": 0.5, "graph": 0.05}
+# Up to so many passages a filter's exact scan is quicker than asking the vector index for ever more.
+_EXACT_SCAN = 5_000
+
+
+class SearchService:
+    def __init__(
+        self, relational: RelationalStore, vectors: VectorStore, graph: GraphStore, embedder: Embedder
+    ) -> None:
+        self._relational, self._vectors, self._graph, self._embedder = relational, vectors, graph, embedder
+        self._pool = ThreadPoolExecutor(4, thread_name_prefix="search")
+
+    def close(self) -> None:
+        self._pool.shutdown()
+
+    def search(
+        self, workspace_id: str, query: str, *, limit: int = 10, mode: Mode = Mode.HYBRID, filters: Filters = Filters()
+    ) -> list[FoundPassage]:
+        """The best passages first. Raises ``Invalid`` for an empty or overlong query."""
+        query = _checked(query)
+        terms = content_words(query, _MAX_TERMS)
+        rankings: dict[str, Ranking] = {}
+        # Meaning is compared on another thread while words are looked up here: both leave the interpreter free.
+        meaning = self._pool.submit(self._by_meaning, workspace_id, query, filters) if mode != Mode.LEXICAL else None
+        with self._relational.read() as tx:
+            if mode != Mode.SEMANTIC:
+                rankings["lexical"] = tx.search_words(workspace_id, terms, DEPTH, filters)
+            if mode == Mode.HYBRID:
+                rankings["graph"] = self._by_graph(tx, workspace_id, query)
+            if meaning:
+                rankings["semantic"] = meaning.result()
+            if mode == Mode.HYBRID:
+                known = {id_ for side in ("lexical", "semantic") for id_, _ in rankings[side]}
+                rankings["graph"] = [item for item in rankings["graph"] if item[0] in known]
+            return self._found(tx, workspace_id, rankings, terms, limit)
+
+    def _by_meaning(self, workspace_id: str, query: str, filters: Filters) -> Ranking:
+        vector: Vector = self._embedder.embed([query])[0]
+        if not filters:
+            return self._vectors.query(workspace_id, vector, DEPTH)
+        with self._relational.read() as tx:
+            allowed = ingestion.filtered_passages(tx, workspace_id, filters)
+            if len(allowed) <= _EXACT_SCAN:
+                return ingestion.most_similar(tx, vector, allowed, DEPTH)
+        return self._widening(workspace_id, vector, set(allowed))
+
+    def _widening(self, workspace_id: str, vector: Vector, allowed: set[str]) -> Ranking:
+        """Ask for more and more neighbours until enough of them pass the filter, or there are no more."""
+        depth = DEPTH * 2
+        while True:
+            nearest = self._vectors.query(workspace_id, vector, depth)
+            passing = [item for item in nearest if item[0] in allowed][:DEPTH]
+            if len(passing) >= DEPTH or len(nearest) < depth:
+                return passing
+            depth *= 4
+
+    def _by_graph(self, tx: Transaction, workspace_id: str, query: str) -> Ranking:
+        entities = ingestion.entities_by_key(tx, workspace_id, query_keys(query))
+        if not entities:
+            return []
+        ids = [entity.id for entity in entities.values()]
+        return [(id_, float(n)) for id_, _, n in self._graph.mentioning(workspace_id, ids, _GRAPH_DEPTH)]
+
+    def _found(
+        self, tx: Transaction, workspace_id: str, rankings: Mapping[str, Ranking], terms: Sequence[str], limit: int
+    ) -> list[FoundPassage]:
+        fused = fuse(rankings, WEIGHTS)
+        similarity = dict(rankings.get("semantic", ()))
+        # Derived stores may still name what the rows have lost a moment ago; a few more are asked for to make up.
+        passages = ingestion.passages(tx, workspace_id, [item.id for item in fused[: limit + 20]])
+        stems = {stem(term) for term in terms}
+        return [
+            FoundPassage(
+                passages[item.id], item.score, item.ranks, _highlights(passages[item.id], stems), similarity.get(item.id)
+            )
+            for item in fused[: limit + 20]
+            if item.id in passages
+        ][:limit]
+
+
+def _checked(query: str) -> str:
+    query = query.replace("\0", " ").strip()
+    if not any(character.isalnum() for character in query):
+        raise Invalid("The query has no words.", hint="Ask with at least one word or number.")
+    if len(query) > MAX_QUERY_CHARACTERS:
+        raise Invalid(f"The query has {len(query):,} characters; the limit is {MAX_QUERY_CHARACTERS:,}.")
+    return query
+
+
+def _highlights(passage: Passage, stems: set[str]) -> list[tuple[int, int]]:
+    """Spans in the document's text of the passage's words that the query has too."""
+    return [
+        (passage.start + start, passage.start + end)
+        for word, start, end in words(passage.text)
+        if stem(word) in stems
+    ]

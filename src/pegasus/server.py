@@ -1,0 +1,113 @@
+"""Serves the HTTP application, and lets the command line find the server that has a data directory."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+
+from pegasus.api import create_api
+from pegasus.application import Application
+from pegasus.bootstrap import SERVER_FILE
+from pegasus.errors import Misconfigured, Unavailable
+
+_DRAIN_SECONDS = 5
+_START_SECONDS = 30.0
+
+
+class Server(uvicorn.Server):
+    """Uvicorn, which tells the application at the first signal that it stops, so that open streams end."""
+
+    def __init__(self, application: Application) -> None:
+        super().__init__(
+            uvicorn.Config(
+                create_api(application),
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                lifespan="off",
+                ws="none",
+                timeout_graceful_shutdown=_DRAIN_SECONDS,
+            )
+        )
+        self._application = application
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._application.stopping.set()
+        super().handle_exit(sig, frame)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket. Raises ``Misconfigured`` where the address cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise Misconfigured(
+            f"Cannot listen on {host}:{port}: {error.strerror or error}.",
+            hint="Give another one with --port (0 takes a free one).",
+        ) from error
+    return bound
+
+
+def address_of(bound: socket.socket) -> str:
+    host, port = bound.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+@contextmanager
+def announced(directory: Path, address: str) -> Iterator[None]:
+    """Write the address where the command line looks for it, for as long as the block runs."""
+    file = directory / SERVER_FILE
+    temporary = file.with_suffix(".new")
+    temporary.write_text(json.dumps({"address": address, "process": os.getpid()}))
+    temporary.replace(file)
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def serve(application: Application, bound: socket.socket, when_started: Callable[[], None]) -> None:
+    """Serve until a signal ends it; ``when_started`` runs on a thread of its own once requests are answered."""
+    server = Server(application)
+    threading.Thread(target=_call_when_started, args=(server, when_started), daemon=True).start()
+    server.run(sockets=[bound])
+
+
+def _call_when_started(server: Server, when_started: Callable[[], None]) -> None:
+    waiter = threading.Event()
+    while not server.started:
+        waiter.wait(0.01)
+    when_started()
+
+
+@contextmanager
+def serving_in_background(application: Application) -> Iterator[str]:
+    """A server on a free loopback port for the length of the block; its address."""
+    bound = listen("127.0.0.1", 0)
+    server = Server(application)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, name="http", daemon=True)
+    thread.start()
+    try:
+        waiter, waited = threading.Event(), 0.0
+        while not server.started:
+            if not thread.is_alive() or waited > _START_SECONDS:
+                raise Unavailable("The local server did not start.", hint="Run: pegasus up")
+            waiter.wait(0.01)
+            waited += 0.01
+        yield address_of(bound)
+    finally:
+        application.stopping.set()
+        server.should_exit = True
+        thread.join(_DRAIN_SECONDS + 5)

@@ -1,0 +1,82 @@
+"""Every setting, in one typed object that is validated at start; nothing set means embedded, on this machine.
+
+Settings come from the environment and from one optional file of ``NAME=value`` lines that ``PEGASUS_SETTINGS_FILE``
+names. docs/reference/settings.env shows each with its default; a test keeps the two in step.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AliasChoices, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pegasus.errors import Misconfigured
+
+# The server tier's names are a contract already. Until its adapters are here, silence would mean that somebody who
+# set them believes their data to be in PostgreSQL while it goes to a file.
+_SERVER_TIER = ("DATABASE_URL", "REDIS_URL", "PEGASUS_VECTORS_URL", "PEGASUS_GRAPH_URL", "PEGASUS_FILES_URL")
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="PEGASUS_", extra="ignore", frozen=True)
+
+    data: Path = Field(default=Path("~/.pegasus"), description="The data directory of the embedded stores.")
+    host: str = Field(default="127.0.0.1", description="The address to listen on; loopback unless told otherwise.")
+    port: int = Field(default=8000, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info")
+    log_format: Literal["text", "json"] = Field(default="text")
+
+    max_upload_bytes: int = Field(default=100 * 2**20, ge=1, description="The largest file that is accepted.")
+    max_text_characters: int = Field(default=20_000_000, ge=1, description="The longest text of one document.")
+    max_archive_bytes: int = Field(default=2 * 2**30, ge=1, description="The most that one ZIP may unpack to.")
+    parse_timeout_seconds: float = Field(default=60, gt=0, description="How long reading one file may take.")
+    parse_memory_bytes: int = Field(default=2 * 2**30, ge=256 * 2**20, description="Memory of the reading process.")
+
+    embedder: Literal["minilm", "hash"] = Field(
+        default="minilm", description="minilm understands meaning; hash only words, for load tests."
+    )
+    embed_threads: int = Field(
+        default=0, ge=0, description="Threads that embed; 0 is one less than the cores, at least one."
+    )
+    agent: Literal["extractive"] = Field(default="extractive", description="What writes the answers.")
+    entities: Literal["rules", "spacy"] = Field(default="rules", description="What finds entities; spacy: [nlp].")
+    job_max_attempts: int = Field(default=5, ge=1, description="After so many attempts a job is dead.")
+    job_lease_seconds: float = Field(default=60, gt=0, description="A worker silent for so long has lost its job.")
+
+    key: str | None = Field(default=None, description="API key for the command line; else the local one is found.",
+                            repr=False, validation_alias=AliasChoices("PEGASUS_KEY", "key"))
+    url: str | None = Field(default=None, description="Server for the command line; else the local one is found.")
+
+    @field_validator("data")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @property
+    def embedding_threads(self) -> int:
+        return self.embed_threads or max(1, (os.cpu_count() or 1) - 1)
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Settings from overrides (those that are not None), the environment and the file, in this order.
+
+    Raises ``Misconfigured`` naming each bad setting, what it got and what it takes.
+    """
+    for name in _SERVER_TIER:
+        if os.environ.get(name):
+            raise Misconfigured(
+                f"{name} is set, but this release only has the embedded stores.",
+                hint=f"Unset {name}, or use a release with the server tier.",
+            )
+    given = {name: value for name, value in overrides.items() if value is not None}
+    file = os.environ.get("PEGASUS_SETTINGS_FILE")
+    if file and not Path(file).is_file():
+        raise Misconfigured(f"PEGASUS_SETTINGS_FILE names {file}, which is not a file.", hint="Mend the path.")
+    try:
+        return Settings(_env_file=file, **given)  # type: ignore[call-arg, arg-type]
+    except ValidationError as error:
+        lines = [f"PEGASUS_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
+        raise Misconfigured("; ".join(lines), hint="See docs/reference/settings.env for each setting.") from error

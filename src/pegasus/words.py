@@ -1,0 +1,51 @@
+"""Words and sentences of a text with their offsets: pure, shared by search and by answers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from pegasus.ingestion.stopwords import STOP_WORDS
+
+_WORD = re.compile(r"\w+")
+# A sentence ends at a stop followed by space and what may begin the next one, or at an empty line.
+_SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]?[A-Z0-9\u00c0-\u024f\u0370-\uffff])|(?<=[。！？])|\n\s*\n\s*")
+_ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|cf|vs|Mr|Mrs|Ms|Dr|Prof|St|No|Fig|approx|Inc|Ltd|Jr|[A-Z]))\.$")
+_SUFFIXES = ("ingly", "edly", "ing", "ies", "ied", "ed", "es", "ly", "s", "e", "y")
+
+
+def words(text: str) -> Iterator[tuple[str, int, int]]:
+    """(casefolded word, start, end) of each word, as the full-text index cuts them: ``snake_case`` is two words."""
+    for match in _WORD.finditer(text):
+        start = match.start()
+        for part in match.group().split("_"):
+            if part:
+                yield part.casefold(), start, start + len(part)
+            start += len(part) + 1
+
+
+def stem(word: str) -> str:
+    """A crude stem, only ever compared with other crude stems: "indexes", "indexing" and "index" agree."""
+    for suffix in _SUFFIXES:
+        if word.endswith(suffix) and len(word) - len(suffix) >= 3:
+            return word[: -len(suffix)]
+    return word
+
+
+def content_words(text: str, limit: int) -> list[str]:
+    """The distinct words that say what a text is about, in order; all words, where there are no others."""
+    found = dict.fromkeys(word for word, _, _ in words(text))
+    return ([word for word in found if word not in STOP_WORDS] or list(found))[:limit]
+
+
+def sentences(text: str) -> list[tuple[int, int]]:
+    """Spans of the sentences, without white space around them."""
+    spans, start = [], 0
+    for match in _SENTENCE_END.finditer(text):
+        before = text[start : match.start()]
+        if _ABBREVIATION.search(before[-12:]) and "\n\n" not in match.group():
+            continue
+        spans.append((start, match.start() + len(match.group()) - len(match.group().lstrip("\"')]"))))
+        start = match.end()
+    spans.append((start, len(text)))
+    return [(a + len(text[a:b]) - len(text[a:b].lstrip()), a + len(text[a:b].rstrip())) for a, b in spans if text[a:b].strip()]
