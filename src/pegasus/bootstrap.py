@@ -18,15 +18,16 @@ from pegasus.documents import service as documents
 from pegasus.domain import Lane
 from pegasus.errors import Conflict, Misconfigured, Unavailable
 from pegasus.graph.service import GraphService
-from pegasus.ingestion.entities import find_mentions
 from pegasus.ingestion.service import EntityFinder, Indexer
 from pegasus.ingestion.tasks import EraseTask, IngestTask, UnpackTask
 from pegasus.jobs import service as jobs
-from pegasus.jobs.runner import InProcessSignal, LaneSettings, LaneWorker
+from pegasus.jobs.runner import InProcessSignal, LaneSettings, LaneWorker, Task
+from pegasus.memory import limit_arenas, release_freed_memory
 from pegasus.migrations import HEAD
 from pegasus.ports import Embedder, FileStore, RelationalStore
 from pegasus.search.service import SearchService
 from pegasus.settings import Settings
+from pegasus.text.entities import find_mentions
 
 log = structlog.get_logger(__name__)
 
@@ -74,6 +75,7 @@ def embedded(settings: Settings) -> Iterator[Application]:
             _recover(application)
             for worker in application.workers:
                 worker.start()
+            release_freed_memory()
             yield application
         finally:
             application.stopping.set()
@@ -91,6 +93,7 @@ def build(settings: Settings, directory: Path) -> Application:
     from pegasus.adapters.ladybug import LadybugGraphStore
     from pegasus.adapters.sqlite import SqliteRelationalStore
 
+    limit_arenas()
     (directory / "files").mkdir(exist_ok=True)
     relational = SqliteRelationalStore(directory / "pegasus.sqlite3")
     relational.migrate(HEAD)
@@ -103,13 +106,13 @@ def build(settings: Settings, directory: Path) -> Application:
     embedder = _embedder(settings)
     signal = InProcessSignal()
     indexer = Indexer(relational, vectors, graph, embedder, _entity_finder(settings))
-    tasks = {
+    tasks: dict[str, Task] = {
         "ingest": IngestTask(relational, files, extractor, indexer, signal, settings.max_text_characters),
         "erase": EraseTask(relational, files, indexer),
         "unpack": UnpackTask(relational, files, signal, settings.max_upload_bytes, settings.max_archive_bytes),
     }
     lane_settings = LaneSettings(settings.job_max_attempts, settings.job_lease_seconds)
-    workers = tuple(LaneWorker(lane, relational, tasks, signal, lane_settings) for lane in Lane)
+    workers = tuple(LaneWorker(lane, relational, tasks, signal, lane_settings, release_freed_memory) for lane in Lane)
     search = SearchService(relational, vectors, graph, embedder)
 
     def close() -> None:
@@ -177,7 +180,7 @@ def _recover(application: Application) -> None:
 def _sweep_files(relational: RelationalStore, files: FileStore) -> int:
     swept = 0
     with relational.read() as tx:
-        for key in files.keys():
+        for key in files.stored_keys():
             if not documents.is_file_known(tx, key):
                 files.delete(key)
                 swept += 1

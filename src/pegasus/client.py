@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from pegasus.bootstrap import KEY_FILE, LOCK_FILE, SERVER_FILE
-from pegasus.errors import Conflict, PegasusError, Unauthorized, Unavailable
+from pegasus.errors import Conflict, NotFound, PegasusError, Unauthorized, Unavailable
 from pegasus.settings import Settings
 
 _TIMEOUT = httpx.Timeout(300.0, connect=5.0)
@@ -32,7 +32,9 @@ class ProblemError(PegasusError):
 
 
 class Client:
-    def __init__(self, address: str, key: str) -> None:
+    def __init__(self, address: str, key: str, *, is_own: bool = False) -> None:
+        """``is_own``: the server lives only as long as this client."""
+        self.is_own = is_own
         self._http = httpx.Client(base_url=address, headers={"X-API-Key": key}, timeout=_TIMEOUT)
         self.address = address
 
@@ -100,7 +102,7 @@ def connected(settings: Settings) -> Iterator[Client]:
         return
     address = running_server(settings.data)
     if address:
-        yield from _using(Client(address, settings.key or _local_key(settings.data)))
+        yield from _using(Client(address, settings.key or local_key(settings.data)))
         return
     # Only now, and only here: opening the stores costs seconds that a running server has already spent.
     from pegasus.bootstrap import embedded, local_access
@@ -109,7 +111,7 @@ def connected(settings: Settings) -> Iterator[Client]:
     with embedded(settings) as application:
         access = local_access(application, settings.data)
         with serving_in_background(application) as address:
-            yield from _using(Client(address, settings.key or access.key))
+            yield from _using(Client(address, settings.key or access.key, is_own=True))
 
 
 def _using(client: Client) -> Iterator[Client]:
@@ -125,10 +127,11 @@ def _given_key(settings: Settings) -> str:
     return settings.key
 
 
-def _local_key(directory: Path) -> str:
+def local_key(directory: Path) -> str:
+    """The key of a data directory. Raises ``NotFound`` where there is none yet."""
     file = directory / KEY_FILE
     if not file.is_file():
-        raise Unauthorized(f"{file} is missing.", hint="Restart the server, which makes a new local key.")
+        raise NotFound(f"There is no key in {directory} yet.", hint="The first start makes one: pegasus up")
     return file.read_text().strip()
 
 
@@ -143,7 +146,8 @@ def running_server(directory: Path) -> str | None:
         address = json.loads((directory / SERVER_FILE).read_text())["address"]
     except FileNotFoundError as error:
         raise Conflict(
-            f"Another pegasus command is using {directory}, or a server is just starting.", hint="Try again in a moment."
+            f"Another pegasus command is using {directory}, or a server is just starting.",
+            hint="Try again in a moment.",
         ) from error
     return str(address)
 

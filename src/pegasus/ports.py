@@ -108,9 +108,7 @@ class GraphStore(Protocol):
 
     def upsert_documents(self, workspace_id: str, titles: Mapping[str, str]) -> None: ...
 
-    def upsert_passages(
-        self, workspace_id: str, entities: Sequence[Entity], passages: Sequence[GraphPassage]
-    ) -> None:
+    def upsert_passages(self, workspace_id: str, entities: Sequence[Entity], passages: Sequence[GraphPassage]) -> None:
         """Nodes and edges of these passages, whose documents exist. Entities that already exist are left alone."""
         ...
 
@@ -126,14 +124,12 @@ class GraphStore(Protocol):
         """The documents' own nodes and links; their passages go by ``delete_passages`` before."""
         ...
 
-    def co_mentioned(
-        self, workspace_id: str, entity_ids: Sequence[str], limit: int
-    ) -> Sequence[GraphNeighbour]:
+    def co_mentioned(self, workspace_id: str, entity_ids: Sequence[str], limit: int) -> Sequence[GraphNeighbour]:
         """Entities in the same passages as any of these, those of most shared passages first."""
         ...
 
-    def mentioning(self, workspace_id: str, entity_ids: Sequence[str], limit: int) -> Sequence[tuple[str, str, int]]:
-        """(passage id, document id, how many of these entities it mentions), most first."""
+    def mentioning(self, workspace_id: str, entity_ids: Sequence[str], limit: int) -> Sequence[tuple[str, int]]:
+        """(passage id, how many of these entities it mentions), most first."""
         ...
 
     def linked(self, workspace_id: str, document_ids: Sequence[str]) -> Sequence[tuple[str, str]]:
@@ -164,7 +160,7 @@ class FileStore(Protocol):
         """Unknown keys are passed over."""
         ...
 
-    def keys(self) -> Iterator[str]: ...
+    def stored_keys(self) -> Iterator[str]: ...
 
     def ping(self) -> None: ...
 

@@ -152,9 +152,9 @@ def make_pptx(document: SampleDocument) -> bytes:
     namespaces = f'xmlns:a="{_DRAWING}" xmlns:r="{_RELATIONSHIPS}" xmlns:p="{_OFFICE}/presentationml/2006/main"'
     ids = "".join(f'<p:sldId id="{256 + n}" r:id="rId{2 + n}"/>' for n in range(len(slides)))
     parts = {
-        "ppt/presentation.xml": f'<p:presentation {namespaces}><p:sldMasterIdLst><p:sldMasterId id="2147483648" r:id="rId1"/>'
-        f'</p:sldMasterIdLst><p:sldIdLst>{ids}</p:sldIdLst><p:sldSz cx="9144000" cy="6858000"/>'
-        '<p:notesSz cx="6858000" cy="9144000"/></p:presentation>',
+        "ppt/presentation.xml": f"<p:presentation {namespaces}><p:sldMasterIdLst>"
+        f'<p:sldMasterId id="2147483648" r:id="rId1"/></p:sldMasterIdLst><p:sldIdLst>{ids}</p:sldIdLst>'
+        '<p:sldSz cx="9144000" cy="6858000"/><p:notesSz cx="6858000" cy="9144000"/></p:presentation>',
         "ppt/_rels/presentation.xml.rels": _relationships(
             [("slideMaster", "slideMasters/slideMaster1.xml")]
             + [("slide", f"slides/slide{n}.xml") for n in range(1, len(slides) + 1)]
@@ -243,7 +243,7 @@ def make_xlsx(document: SampleDocument) -> bytes:
         rows = [("No", document.title), *((str(n), paragraph) for n, paragraph in enumerate(paragraphs, 1))]
         data = "".join(_sheet_row(number, row) for number, row in enumerate(rows, 1))
         parts[path] = f"<worksheet {main}><sheetData>{data}</sheetData></worksheet>"
-    types = {path: f"{_CONTENT_TYPE}.spreadsheetml.worksheet+xml" for path in paths}
+    types = dict.fromkeys(paths, f"{_CONTENT_TYPE}.spreadsheetml.worksheet+xml")
     types["xl/workbook.xml"] = f"{_CONTENT_TYPE}.spreadsheetml.sheet.main+xml"
     return _office_file(document.title, parts, types)
 

@@ -46,8 +46,12 @@ class Settings(BaseSettings):
     job_max_attempts: int = Field(default=5, ge=1, description="After so many attempts a job is dead.")
     job_lease_seconds: float = Field(default=60, gt=0, description="A worker silent for so long has lost its job.")
 
-    key: str | None = Field(default=None, description="API key for the command line; else the local one is found.",
-                            repr=False, validation_alias=AliasChoices("PEGASUS_KEY", "key"))
+    key: str | None = Field(
+        default=None,
+        description="API key for the command line; else the local one is found.",
+        repr=False,
+        validation_alias=AliasChoices("PEGASUS_KEY", "key"),
+    )
     url: str | None = Field(default=None, description="Server for the command line; else the local one is found.")
 
     @field_validator("data")

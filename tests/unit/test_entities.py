@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pegasus.adapters.spacy_entities import SpacyEntityFinder
 from pegasus.errors import Misconfigured
-from pegasus.ingestion.entities import (
+from pegasus.text.entities import (
     WEIGHTS,
     Mention,
     RuleEntityFinder,
@@ -19,7 +19,7 @@ from pegasus.ingestion.entities import (
     find_mentions,
     query_keys,
 )
-from pegasus.ingestion.stopwords import STOP_WORDS
+from pegasus.text.stopwords import STOP_WORDS
 
 
 def names(text: str, kind: str | None = None) -> list[str]:

@@ -10,9 +10,9 @@ from collections.abc import Callable
 import pytest
 
 from pegasus.errors import Unreadable, UnsupportedFormat
-from pegasus.ingestion import formats
-from pegasus.ingestion.formats import decode_text, detect_media_type
 from pegasus.samples import SampleDocument, make_docx, make_eml, make_epub, make_html, make_pdf, make_pptx, make_xlsx
+from pegasus.text import formats
+from pegasus.text.formats import decode_text, detect_media_type
 
 DOCUMENT = SampleDocument("Harbour log", [("Morning", ["The tide came in."])])
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
@@ -127,7 +127,9 @@ def test_a_cut_office_file_says_so() -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
 def test_byte_order_marks_are_honoured_over_the_charset(encoding: str) -> None:
-    assert decode_text("Räka 日本 🦐\n".encode(encoding), None if encoding == "utf-8" else "latin-1") == "Räka 日本 🦐\n"
+    assert (
+        decode_text("Räka 日本 🦐\n".encode(encoding), None if encoding == "utf-8" else "latin-1") == "Räka 日本 🦐\n"
+    )
 
 
 def test_a_declared_charset_is_used() -> None:

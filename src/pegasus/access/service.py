@@ -95,9 +95,7 @@ class Reply:
     body: Any  # JSON
 
 
-def once(
-    tx: Transaction, workspace_id: str, key: str | None, request_sha256: str, act: Callable[[], Reply]
-) -> Reply:
+def once(tx: Transaction, workspace_id: str, key: str | None, request_sha256: str, act: Callable[[], Reply]) -> Reply:
     """Do a request that creates something once for each idempotency key; a repetition gets the first reply again.
 
     The reply is remembered in the caller's transaction, with what it created, for a day.

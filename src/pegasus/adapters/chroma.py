@@ -21,7 +21,7 @@ class ChromaVectorStore:
         import chromadb
         from chromadb.config import Settings
 
-        self._client = chromadb.PersistentClient(str(directory), settings=Settings(anonymized_telemetry=False))
+        self._client: Any = chromadb.PersistentClient(str(directory), settings=Settings(anonymized_telemetry=False))
         self._collections: dict[str, Any] = {}
 
     def _collection(self, workspace_id: str) -> Any:
@@ -40,9 +40,7 @@ class ChromaVectorStore:
             self._collection(workspace_id).delete(ids=list(passage_ids))
 
     def query(self, workspace_id: str, vector: Vector, limit: int) -> list[tuple[str, float]]:
-        found = self._collection(workspace_id).query(
-            query_embeddings=[vector], n_results=limit, include=["distances"]
-        )
+        found = self._collection(workspace_id).query(query_embeddings=[vector], n_results=limit, include=["distances"])
         return [(id_, 1.0 - distance) for id_, distance in zip(found["ids"][0], found["distances"][0], strict=True)]
 
     def passage_ids(self, workspace_id: str) -> Iterator[str]:

@@ -17,14 +17,14 @@ from typing import IO, Any
 
 from pegasus.domain import Extraction, Heading, Link
 from pegasus.errors import PegasusError, TooLarge, Unreadable, UnsupportedFormat
-from pegasus.ingestion import formats
-from pegasus.ingestion.epub import read_epub
-from pegasus.ingestion.html import read_html
-from pegasus.ingestion.mail import read_mail
+from pegasus.text import formats
+from pegasus.text.epub import read_epub
+from pegasus.text.html import read_html
+from pegasus.text.mail import read_mail
 
 _LENGTH = struct.Struct(">L")
 _MAX_FRAME_BYTES = 256 * 1024 * 1024
-_ALARM_GRACE_SECONDS = 5
+_ALARM_GRACE_SECONDS = 2
 _ERRORS: Mapping[str, type[PegasusError]] = {kind.code: kind for kind in (TooLarge, Unreadable, UnsupportedFormat)}
 
 

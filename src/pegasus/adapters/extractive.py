@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pegasus.domain import Citation, FoundPassage
 from pegasus.identifiers import sha256_hex
 from pegasus.ports import Draft, Embedder
-from pegasus.words import content_words, sentences, stem, words
+from pegasus.text.words import content_words, sentences, stem, words
 
 _PASSAGES = 5
 _MAX_CANDIDATES = 40

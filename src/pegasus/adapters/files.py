@@ -31,11 +31,7 @@ class FolderFileStore:
             with target.open("xb") as file:
                 while block := source.read(_BLOCK):
                     size += len(block)
-                    if size > max_bytes:
-                        raise TooLarge(
-                            f"The file is larger than the limit of {max_bytes:,} bytes.",
-                            hint="Split it, or raise PEGASUS_MAX_UPLOAD_BYTES.",
-                        )
+                    _check_size(size, max_bytes)
                     digest.update(block)
                     file.write(block)
                 file.flush()
@@ -59,10 +55,18 @@ class FolderFileStore:
     def delete(self, key: str) -> None:
         (self._directory / key).unlink(missing_ok=True)
 
-    def keys(self) -> Iterator[str]:
+    def stored_keys(self) -> Iterator[str]:
         for file in self._directory.glob("*/*/*"):
             yield file.relative_to(self._directory).as_posix()
 
     def ping(self) -> None:
         if not os.access(self._directory, os.W_OK):
             raise Unavailable(f"The file folder {self._directory} cannot be written.")
+
+
+def _check_size(size: int, max_bytes: int) -> None:
+    if size > max_bytes:
+        raise TooLarge(
+            f"The file is larger than the limit of {max_bytes:,} bytes.",
+            hint="Split it, or raise PEGASUS_MAX_UPLOAD_BYTES.",
+        )

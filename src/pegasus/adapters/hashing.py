@@ -23,7 +23,7 @@ class HashEmbedder:
         for row, text in enumerate(texts):
             codes = np.array([zlib.crc32(word.encode()) for word in _WORD.findall(text.lower())] or [0], np.int64)
             np.add.at(result[row], (codes >> 1) % self.dimensions, np.where(codes & 1, 1.0, -1.0))
-            norm = np.linalg.norm(result[row])
+            norm = float(np.linalg.norm(result[row]))
             if norm == 0:  # Words may cancel out; a vector of unit length is promised all the same.
                 result[row, 0] = norm = 1.0
             result[row] /= norm

@@ -9,16 +9,17 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 from pegasus.adapters.extraction_process import read_frame, to_extraction, write_frame
 from pegasus.domain import Extraction
 from pegasus.errors import Unreadable, UnsupportedFormat
-from pegasus.ingestion import formats
-from pegasus.ingestion.composer import clean
-from pegasus.ingestion.markdown import read_markdown
-from pegasus.ingestion.records import read_csv, read_json
+from pegasus.text import formats
+from pegasus.text.composer import clean
+from pegasus.text.markdown import read_markdown
+from pegasus.text.records import read_csv, read_json
 
 _IN_PROCESS: Mapping[str, Callable[[str], Extraction]] = {
     formats.TEXT: Extraction,
@@ -92,12 +93,10 @@ class KreuzbergTextExtractor:
 
     def _ask(self, request: Mapping[str, Any], name: str, timeout_seconds: float) -> Mapping[str, Any]:
         with self._lock:
-            child = self._ready_child()
-            reply = child.ask(request, timeout_seconds)
-            if child.timed_out or reply is None:
-                self._end_child()
-            else:
-                self._end_child_when_idle()
+            child, reply = self._try(request, timeout_seconds)
+            if reply is None and child.has_answered and not child.timed_out:
+                # An earlier file or the system may have ended it: a fresh child tells whether this file does.
+                child, reply = self._try(request, timeout_seconds)
         if reply is not None:
             return reply
         if child.timed_out:
@@ -109,6 +108,15 @@ class KreuzbergTextExtractor:
             f"The reader crashed on {name!r}: {child.death(self._memory_bytes)}.",
             hint="The file is damaged or too large: save it again in its own program, or split it.",
         )
+
+    def _try(self, request: Mapping[str, Any], timeout_seconds: float) -> tuple[_Child, Mapping[str, Any] | None]:
+        child = self._ready_child()
+        reply = child.ask(request, timeout_seconds)
+        if child.timed_out or reply is None:
+            self._end_child()
+        else:
+            self._end_child_when_idle()
+        return child, reply
 
     def _ready_child(self) -> _Child:
         if self._idle_timer is not None:
@@ -142,10 +150,10 @@ class _Child:
     """A running child process and the pipes to it."""
 
     def __init__(self, command: Sequence[str]) -> None:
-        self.timed_out = False
+        self.timed_out = self.has_answered = False
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the child
         kept = {name: os.environ[name] for name in _ENVIRONMENT_KEPT if name in os.environ}
-        self.process = subprocess.Popen(
+        self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own code
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -157,18 +165,21 @@ class _Child:
 
     def ask(self, request: Mapping[str, Any], timeout_seconds: float) -> Mapping[str, Any] | None:
         """The reply, or None when the child died or had to be killed (then it ``timed_out``)."""
-        assert self.process.stdin is not None and self.process.stdout is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         timer = threading.Timer(timeout_seconds, self._kill_late)
         timer.daemon = True
         timer.start()
         try:
             write_frame(self.process.stdin, request)
-            return read_frame(self.process.stdout)
+            reply = read_frame(self.process.stdout)
         except BrokenPipeError:
             return None
         finally:
             timer.cancel()
             timer.join()
+        self.has_answered |= reply is not None
+        return reply
 
     def death(self, memory_bytes: int) -> str:
         """Why the ended child died, as far as its exit and its last words tell."""
@@ -181,11 +192,10 @@ class _Child:
 
     def end(self) -> None:
         """Lets an idle child leave by closing its stdin, and kills one that stays."""
-        assert self.process.stdin is not None and self.process.stdout is not None
-        try:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        with suppress(BrokenPipeError):  # a request was still on its way to a child that is gone
             self.process.stdin.close()
-        except BrokenPipeError:
-            pass  # a request was still on its way to a child that is gone
         try:
             self.process.wait(timeout=2)
         except subprocess.TimeoutExpired:
@@ -207,7 +217,7 @@ class _Child:
 
 
 def _child_command(memory_bytes: int) -> list[str]:
-    import_path = [entry or os.getcwd() for entry in sys.path]
+    import_path = [entry or str(Path.cwd()) for entry in sys.path]
     return [sys.executable, "-I", "-c", _BOOTSTRAP, str(memory_bytes), *import_path]
 
 

@@ -1,4 +1,4 @@
-"""Reads PDF and Office files with kreuzberg, and makes good what its 4.10 loses; only the child process imports this."""
+"""Reads PDF and Office files with kreuzberg, and makes good what 4.10 loses; only the child process imports this."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from kreuzberg import ExtractionConfig, ExtractionResult, KreuzbergError, extrac
 
 from pegasus.domain import Extraction
 from pegasus.errors import Unreadable
-from pegasus.ingestion.composer import Composer, clean
-from pegasus.ingestion.formats import DOCX, NAMES, PDF, PPTX, XLSX
-from pegasus.ingestion.records import record_texts
+from pegasus.text.composer import Composer, clean
+from pegasus.text.formats import DOCX, NAMES, PDF, PPTX, XLSX
+from pegasus.text.records import record_texts
 
 # Private characters that stand in for what kreuzberg would drop, until its result is there: an ASCII character lies
 # behind the base, and the mark keeps "1." at the start of a run from being taken for a list's own number.
@@ -32,7 +32,7 @@ def _stand_in(reference: re.Match[bytes]) -> bytes:
     return "".join(chr(_STAND_IN_BASE + ord(c)) if c.isascii() else c for c in character).encode()
 
 
-# https://github.com/kreuzberg-dev/kreuzberg/issues/1242: "AT&amp;T" in a docx comes out as "ATT".
+# https://github.com/xberg-io/xberg/issues/1242: "AT&amp;T" in a docx comes out as "ATT".
 _REPAIRS: Mapping[str, tuple[str, Sequence[tuple[re.Pattern[bytes], _Replacement]]]] = {
     DOCX: (
         "word/",
@@ -51,7 +51,7 @@ def read_with_kreuzberg(content: bytes, media_type: str) -> Extraction:
     structured = _extract(_repaired(content, media_type), media_type, "markdown")
     composer = Composer()
     if media_type == PDF:
-        # The structure has misplaced and doubled characters, so it only says which lines of the plain text are headings.
+        # The structure misplaces characters, so it only says which lines of the plain text are headings.
         _compose_pdf(composer, _extract(content, PDF, "plain").content, _nodes(structured))
     else:
         _compose_nodes(composer, _nodes(structured), media_type)

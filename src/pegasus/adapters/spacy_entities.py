@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pegasus.errors import Misconfigured
-from pegasus.ingestion.entities import MAX_SCANNED, Mention, all_mentions, best, entity_key
+from pegasus.text.entities import MAX_SCANNED, Mention, all_mentions, best, entity_key
 
 _NOT_ENTITIES = frozenset(("CARDINAL", "DATE", "MONEY", "ORDINAL", "PERCENT", "QUANTITY", "TIME"))
 _BY_SPELLING = frozenset(("acronym", "email", "identifier", "tag", "wiki"))
@@ -35,7 +35,7 @@ class SpacyEntityFinder:
             ) from error
 
     def find_mentions(self, text: str, *, limit: int = 12) -> list[Mention]:
-        """The same contract as `pegasus.ingestion.entities.find_mentions`, without its key phrases."""
+        """The same contract as `pegasus.text.entities.find_mentions`, without its key phrases."""
         spelled = [mention for mention in all_mentions(text) if mention.kind in _BY_SPELLING]
         covered = {offset for mention in spelled for offset in range(mention.start, mention.end)}
         named = [

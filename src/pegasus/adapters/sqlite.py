@@ -150,8 +150,9 @@ class SqliteTransaction:
     def unindex_words(self, workspace_id: str, passage_ids: Sequence[str]) -> None:
         table = _words_table(workspace_id)
         if self._exists(table):
-            self._copy_words(f"INSERT INTO {table} ({table}, rowid, title, heading, text) SELECT 'delete', seq,",
-                             passage_ids)
+            self._copy_words(
+                f"INSERT INTO {table} ({table}, rowid, title, heading, text) SELECT 'delete', seq,", passage_ids
+            )
 
     def _copy_words(self, insert_select: str, passage_ids: Sequence[str]) -> None:
         for first in range(0, len(passage_ids), _LIST_CHUNK):
@@ -193,8 +194,9 @@ def _filter_condition(workspace_id: str, filters: Filters) -> tuple[str, Paramet
         names = [f"tag{n}" for n in range(len(filters.tags))]
         parameters.update(zip(names, filters.tags, strict=True))
         marks = ", ".join(f":{name}" for name in names)
-        clauses.append(f"d.id IN (SELECT document_id FROM document_tags WHERE workspace_id = :workspace_id"
-                       f" AND tag IN ({marks}))")
+        clauses.append(
+            f"d.id IN (SELECT document_id FROM document_tags WHERE workspace_id = :workspace_id AND tag IN ({marks}))"
+        )
     if filters.since is not None:
         clauses.append("d.created_at >= :since")
         parameters["since"] = filters.since

@@ -68,9 +68,7 @@ def _encoded(item: Event) -> bytes:
 
 
 @router.post("/sessions", status_code=201, responses=problems(401, 409, 422), response_model=SessionOut)
-def create_session(
-    app: App, caller: Caller, given: SessionIn, idempotency_key: IdempotencyKey = None
-) -> JSONResponse:
+def create_session(app: App, caller: Caller, given: SessionIn, idempotency_key: IdempotencyKey = None) -> JSONResponse:
     def act() -> Reply:
         session = service.create_session(tx, caller.workspace_id, given.title)
         return Reply(201, SessionOut.of(session).model_dump(mode="json"))

@@ -14,7 +14,9 @@ from pegasus.search.service import MAX_QUERY_CHARACTERS
 
 
 class AskIn(FilteredIn):
-    question: str = Field(min_length=1, max_length=MAX_QUERY_CHARACTERS, examples=["When does the northern route close?"])
+    question: str = Field(
+        min_length=1, max_length=MAX_QUERY_CHARACTERS, examples=["When does the northern route close?"]
+    )
     limit: Limit = Field(default=8, description="How many passages the answer may draw on")
 
 

@@ -98,11 +98,11 @@ def title_key(title: str) -> str:
 
 
 def insert_version(tx: Transaction, document: Document, source: Mapping[str, Any]) -> None:
-    """``source`` has filename, charset, file_key, text, text_sha256, title_given; a text may come later, from the file."""
+    """``source`` has filename, charset, file_key, text, text_sha256 and title_given; a file's text comes later."""
     tx.execute(
         "INSERT INTO document_versions (document_id, version, sha256, media_type, filename, charset, file_key, text,"
-        " text_sha256, title_given, created_at) VALUES (:document_id, :version, :sha256, :media_type, :filename, :charset,"
-        " :file_key, :text, :text_sha256, :title_given, :now)",
+        " text_sha256, title_given, created_at) VALUES (:document_id, :version, :sha256, :media_type, :filename,"
+        " :charset, :file_key, :text, :text_sha256, :title_given, :now)",
         {
             **source,
             "document_id": document.id,

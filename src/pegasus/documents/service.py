@@ -107,7 +107,9 @@ def checked_tags(tags: tuple[str, ...]) -> tuple[str, ...]:
 
 def _printable(name: str, value: str, max_length: int) -> str:
     if len(value) > max_length:
-        raise Invalid(f"The {name} has {len(value)} characters; the limit is {max_length}.", hint=f"Shorten the {name}.")
+        raise Invalid(
+            f"The {name} has {len(value)} characters; the limit is {max_length}.", hint=f"Shorten the {name}."
+        )
     if any(ord(c) < 32 or ord(c) == 127 or "\ud800" <= c <= "\udfff" for c in value):
         raise Invalid(f"The {name} has control characters.", hint="Remove them.")
     return value
@@ -145,9 +147,7 @@ def add(
     return Added(document, job, created=document.version == 1)
 
 
-def _known_again(
-    tx: Transaction, known: Document, new: NewDocument, parent_id: str | None, priority: int
-) -> Added:
+def _known_again(tx: Transaction, known: Document, new: NewDocument, parent_id: str | None, priority: int) -> Added:
     """Remember a further name and further tags; work is only queued when the last try at it failed."""
     if new.uri:
         repository.add_uri(tx, known.workspace_id, new.uri, known.id)
@@ -161,9 +161,7 @@ def _known_again(
     return Added(replace(document, state=DocumentState.RECEIVED, error=None), job, created=False)
 
 
-def _enqueue(
-    tx: Transaction, document: Document, lane: Lane, step: str, parent_id: str | None, priority: int
-) -> Job:
+def _enqueue(tx: Transaction, document: Document, lane: Lane, step: str, parent_id: str | None, priority: int) -> Job:
     return jobs.enqueue(
         tx,
         document.workspace_id,

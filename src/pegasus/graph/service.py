@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pegasus.domain import Document, Entity
 from pegasus.documents import service as documents
+from pegasus.domain import Document, Entity
 from pegasus.errors import NotFound
 from pegasus.graph import repository
+from pegasus.ingestion import service as ingestion
 from pegasus.ports import GraphStore, RelationalStore
 
 MAX_DEPTH = 3
@@ -65,9 +67,9 @@ class GraphService:
         return Neighbourhood(entity, neighbours, self._documents(workspace_id, entity_id, limit))
 
     def _documents(self, workspace_id: str, entity_id: str, limit: int) -> list[MentioningDocument]:
-        counts: dict[str, int] = {}
-        for _, document_id, _ in self._graph.mentioning(workspace_id, [entity_id], limit * 10):
-            counts[document_id] = counts.get(document_id, 0) + 1
+        passages = [id_ for id_, _ in self._graph.mentioning(workspace_id, [entity_id], limit * 10)]
+        with self._relational.read() as tx:
+            counts = Counter(p.document_id for p in ingestion.passages(tx, workspace_id, passages).values())
         ids = sorted(counts, key=lambda id_: (-counts[id_], id_))[:limit]
         links = self._graph.linked(workspace_id, ids) if ids else []
         with self._relational.read() as tx:

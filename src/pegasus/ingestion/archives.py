@@ -6,7 +6,6 @@ import io
 import lzma
 import re
 import stat
-import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO
 
 from pegasus.errors import Invalid, PegasusError, TooLarge, Unreadable, UnsupportedFormat
+from pegasus.text.formats import zip_directory_bytes
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -147,15 +147,9 @@ def _members(unpacking: _Unpacking) -> Iterator[ArchiveMember]:
 
 
 def _check_directory_size(file: IO[bytes], limits: Limits) -> None:
-    """Refuses a huge directory before zipfile makes an object of each entry: 100 MB of them would take 1 GB."""
-    end = file.seek(0, io.SEEK_END)
-    file.seek(max(0, end - 22 - 0xFFFF))
-    tail = file.read()
-    record = tail.rfind(b"PK\x05\x06")
-    if 0 <= record <= len(tail) - 16:
-        (directory_bytes,) = struct.unpack_from("<L", tail, record + 12)
-        if directory_bytes > max(limits.max_members * _DIRECTORY_BYTES_PER_MEMBER, 0xFFFF):
-            raise _too_many(limits)
+    file.seek(max(0, file.seek(0, io.SEEK_END) - 22 - 0xFFFF))
+    if zip_directory_bytes(file.read()) > max(limits.max_members * _DIRECTORY_BYTES_PER_MEMBER, 0xFFFF):
+        raise _too_many(limits)
     file.seek(0)
 
 

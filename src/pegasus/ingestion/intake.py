@@ -11,10 +11,11 @@ from pegasus.documents import service as documents
 from pegasus.documents.service import Added, NewDocument
 from pegasus.domain import Document, Job, Lane
 from pegasus.errors import Invalid
-from pegasus.ingestion import formats, service
-from pegasus.ingestion.markdown import read_markdown
+from pegasus.ingestion import service
 from pegasus.jobs import service as jobs
 from pegasus.ports import FileStore, Transaction
+from pegasus.text import formats
+from pegasus.text.markdown import read_markdown
 
 _UNKNOWN_MEDIA_TYPE = "application/octet-stream"
 _ZIP_START = b"PK\x03\x04"

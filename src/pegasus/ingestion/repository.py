@@ -56,7 +56,8 @@ def replace_passages(tx: Transaction, document: Document, chunks: Sequence[Chunk
     spare: dict[str, list[str]] = defaultdict(list)
     for row in tx.all("SELECT id, input_sha256 FROM passages WHERE document_id = :id", {"id": document.id}):
         spare[row["input_sha256"]].append(row["id"])
-    kept, new = [], []
+    kept: list[dict[str, object]] = []
+    new: list[dict[str, object]] = []
     for chunk in chunks:
         key = sha256_hex("\0".join((document.title, chunk.heading, chunk.text)))
         row = {"start": chunk.start, "end": chunk.end, "version": document.version}
@@ -74,7 +75,7 @@ def replace_passages(tx: Transaction, document: Document, chunks: Sequence[Chunk
         " :heading, :text, :sha256, :key, 0)",
         new,
     )
-    tx.index_words(document.workspace_id, [row["id"] for row in new])
+    tx.index_words(document.workspace_id, [str(row["id"]) for row in new])
 
 
 def _new_row(document: Document, chunk: Chunk, key: str) -> dict[str, object]:
@@ -116,10 +117,7 @@ def _note_removals(tx: Transaction, document: Document, kind: str, ids: Sequence
     tx.execute_many(
         "INSERT INTO removals (kind, id, workspace_id, document_id) VALUES (:kind, :id, :workspace_id, :document_id)"
         " ON CONFLICT (kind, id) DO NOTHING",
-        [
-            {"kind": kind, "id": id_, "workspace_id": document.workspace_id, "document_id": document.id}
-            for id_ in ids
-        ],
+        [{"kind": kind, "id": id_, "workspace_id": document.workspace_id, "document_id": document.id} for id_ in ids],
     )
 
 

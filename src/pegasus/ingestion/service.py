@@ -16,10 +16,10 @@ from pegasus.domain import Document, DocumentState, Entity, Extraction, Filters,
 from pegasus.errors import Conflict
 from pegasus.ingestion import repository
 from pegasus.ingestion.chunking import chunk_text
-from pegasus.ingestion.entities import Mention
 from pegasus.ingestion.links import document_keys, outgoing
 from pegasus.jobs import service as jobs
 from pegasus.ports import Embedder, GraphPassage, GraphStore, RelationalStore, Transaction, Vector, VectorStore
+from pegasus.text.entities import Mention
 
 
 class EntityFinder(Protocol):
@@ -92,9 +92,7 @@ class Indexer:
         mentions = {passage.id: self._find_mentions(passage.text) for passage in passages}
         with self._relational.write() as tx:
             present = repository.existing(tx, list(by_id))
-            repository.save_embeddings(
-                tx, self._embedder.name, [(p.id, by_id[p.id]) for p in fresh if p.id in present]
-            )
+            repository.save_embeddings(tx, self._embedder.name, [(p.id, by_id[p.id]) for p in fresh if p.id in present])
             entities = _save_mentions(tx, workspace_id, {id_: mentions[id_] for id_ in present})
         # The rows above are committed before the derived stores change, so that whatever is in those has a row, or
         # is named in ``removals`` because the row went meanwhile.
@@ -102,9 +100,7 @@ class Indexer:
         if kept:
             self._vectors.upsert(workspace_id, [p.id for p in kept], np.stack([by_id[p.id] for p in kept]))
             self._graph.upsert_documents(workspace_id, {p.document_id: p.title for p in kept})
-            nodes = [
-                GraphPassage(p.id, p.document_id, [entities[m.key].id for m in mentions[p.id]]) for p in kept
-            ]
+            nodes = [GraphPassage(p.id, p.document_id, [entities[m.key].id for m in mentions[p.id]]) for p in kept]
             self._graph.upsert_passages(workspace_id, list(entities.values()), nodes)
         with self._relational.write() as tx:
             repository.mark_indexed(tx, list(present))
@@ -137,9 +133,7 @@ class Indexer:
         self._graph.delete_documents(workspace_id, [document_id])
 
 
-def _save_mentions(
-    tx: Transaction, workspace_id: str, mentions: Mapping[str, Sequence[Mention]]
-) -> dict[str, Entity]:
+def _save_mentions(tx: Transaction, workspace_id: str, mentions: Mapping[str, Sequence[Mention]]) -> dict[str, Entity]:
     """Rows for the mentions of passages; the entities by their keys."""
     named = {mention.key: (mention.name, mention.kind) for found in mentions.values() for mention in found}
     entities = repository.ensure_entities(tx, workspace_id, named)

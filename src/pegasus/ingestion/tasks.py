@@ -10,10 +10,11 @@ from typing import Any
 from pegasus.documents import service as documents
 from pegasus.domain import Document, DocumentState, Extraction, Job, Lane
 from pegasus.errors import PegasusError, Unavailable, Unreadable
-from pegasus.ingestion import archives, formats, repository, service
-from pegasus.ingestion.markdown import read_markdown
+from pegasus.ingestion import archives, repository, service
 from pegasus.jobs import service as jobs
 from pegasus.ports import FileStore, JobSignal, RelationalStore, TextExtractor, Transaction
+from pegasus.text import formats
+from pegasus.text.markdown import read_markdown
 
 # Passages in one round of the index lane: enough to fill batches, few enough to stop, cancel and report progress.
 _SLICE_PASSAGES = 128

@@ -62,10 +62,11 @@ class LaneWorker:
 
     def __init__(
         self, lane: Lane, relational: RelationalStore, tasks: Mapping[str, Task], signal: InProcessSignal,
-        settings: LaneSettings,
+        settings: LaneSettings, when_idle: Callable[[], None],
     ) -> None:  # fmt: skip
+        """``when_idle`` is called each time that the lane has run out of work."""
         self._lane, self._relational, self._tasks = lane, relational, tasks
-        self._signal, self._settings = signal, settings
+        self._signal, self._settings, self._when_idle = signal, settings, when_idle
         self.owner = f"{lane.value}-{new_id()}"
         self._held: dict[str, Job] = {}
         self._stopping = threading.Event()
@@ -90,7 +91,9 @@ class LaneWorker:
         return self._threads[0].is_alive()
 
     def _work(self) -> None:
+        worked = False
         while not self._stopping.is_set():
+            had_worked = worked
             try:
                 worked = self.run_once()
             except Unavailable as error:  # The relational store itself; the jobs are safe in it, so wait.
@@ -98,6 +101,8 @@ class LaneWorker:
                 worked = False
                 self._stopping.wait(_POLL_SECONDS)
             if not worked:
+                if had_worked:
+                    self._when_idle()
                 self._signal.wait(self._lane.value)
 
     def run_once(self) -> bool:
@@ -110,9 +115,7 @@ class LaneWorker:
     def _claim(self) -> list[Job]:
         def claim(limit: int, *, fresh: bool) -> list[Job]:
             now, lease = time.time(), self._settings.lease_seconds
-            return repository.claim(
-                tx, self._lane, limit, fresh=fresh, owner=self.owner, now=now, lease_seconds=lease
-            )
+            return repository.claim(tx, self._lane, limit, fresh=fresh, owner=self.owner, now=now, lease_seconds=lease)
 
         limit = _BATCH if self._lane is Lane.INDEX else 1
         with self._relational.read() as tx:
@@ -138,7 +141,7 @@ class LaneWorker:
     def _run(self, jobs: Sequence[Job]) -> None:
         try:
             self._tasks[jobs[0].kind].run(jobs, self.owner)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever a job does, the worker goes on, and the job's row says it.
             if len(jobs) > 1:
                 log.warning("jobs.batch_failed", jobs=len(jobs), error=repr(error))
                 for job in jobs:
@@ -171,10 +174,3 @@ class LaneWorker:
                         repository.renew(tx, held, self.owner, time.time() + self._settings.lease_seconds)
                 except Unavailable as error:  # Two more chances before the lease ends.
                     log.warning("jobs.heartbeat_failed", lane=self._lane.value, detail=error.detail)
-
-
-def drain(workers: Sequence[LaneWorker], idle: Callable[[], bool]) -> None:
-    """Run what is due in the calling thread until ``idle`` says that nothing is left; for tests and benchmarks."""
-    while not idle():
-        if not any([worker.run_once() for worker in workers]):
-            time.sleep(0.01)

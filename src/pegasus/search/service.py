@@ -9,10 +9,10 @@ from enum import StrEnum
 from pegasus.domain import Filters, FoundPassage, Passage
 from pegasus.errors import Invalid
 from pegasus.ingestion import service as ingestion
-from pegasus.ingestion.entities import query_keys
 from pegasus.ports import Embedder, GraphStore, RelationalStore, Transaction, Vector, VectorStore
 from pegasus.search.fusion import Ranking, fuse
-from pegasus.words import content_words, stem, words
+from pegasus.text.entities import query_keys
+from pegasus.text.words import content_words, stem, words
 
 
 class Mode(StrEnum):
@@ -89,7 +89,7 @@ class SearchService:
         if not entities:
             return []
         ids = [entity.id for entity in entities.values()]
-        return [(id_, float(n)) for id_, _, n in self._graph.mentioning(workspace_id, ids, _GRAPH_DEPTH)]
+        return [(id_, float(n)) for id_, n in self._graph.mentioning(workspace_id, ids, _GRAPH_DEPTH)]
 
     def _found(
         self, tx: Transaction, workspace_id: str, rankings: Mapping[str, Ranking], terms: Sequence[str], limit: int
@@ -101,7 +101,11 @@ class SearchService:
         stems = {stem(term) for term in terms}
         return [
             FoundPassage(
-                passages[item.id], item.score, item.ranks, _highlights(passages[item.id], stems), similarity.get(item.id)
+                passages[item.id],
+                item.score,
+                item.ranks,
+                _highlights(passages[item.id], stems),
+                similarity.get(item.id),
             )
             for item in fused[: limit + 20]
             if item.id in passages
@@ -120,7 +124,5 @@ def _checked(query: str) -> str:
 def _highlights(passage: Passage, stems: set[str]) -> list[tuple[int, int]]:
     """Spans in the document's text of the passage's words that the query has too."""
     return [
-        (passage.start + start, passage.start + end)
-        for word, start, end in words(passage.text)
-        if stem(word) in stems
+        (passage.start + start, passage.start + end) for word, start, end in words(passage.text) if stem(word) in stems
     ]

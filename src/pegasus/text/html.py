@@ -12,8 +12,8 @@ from html.parser import HTMLParser
 
 from pegasus.domain import Extraction
 from pegasus.errors import Unreadable
-from pegasus.ingestion.composer import Composer
-from pegasus.ingestion.formats import decode_text
+from pegasus.text.composer import Composer
+from pegasus.text.formats import decode_text
 
 _Attributes = list[tuple[str, str | None]]
 
@@ -36,6 +36,7 @@ _VOID = {
 _END_TAG_OPTIONAL = {"li", "dt", "dd", "td", "th", "tr", "html", "body"}
 _ARTICLES = {"article", "main", "section"}
 _TIGHT = {"li", "dt", "dd", "tr"}
+_ROW_ENDS = {"tr", "thead", "tbody", "tfoot", "table"}
 _LISTS = {"ol", "ul", "dl", "table"}
 _META = {
     "author": "author",
@@ -199,7 +200,7 @@ class _PageReader(HTMLParser):
             self._cells = []
 
     def _end_block(self, tag: str) -> None:
-        if tag == "tr" and self._cells is not None:
+        if tag in _ROW_ENDS and self._cells is not None:
             self._end_row()
         self.flush()
         self._heading_level, self._tight = 0, False

@@ -10,9 +10,9 @@ from email.message import MIMEPart
 
 from pegasus.domain import Extraction
 from pegasus.errors import Unreadable
-from pegasus.ingestion.composer import Composer
-from pegasus.ingestion.formats import decode_text
-from pegasus.ingestion.html import compose_html, decode_html
+from pegasus.text.composer import Composer
+from pegasus.text.formats import decode_text
+from pegasus.text.html import compose_html, decode_html
 
 _SHOWN = ("From", "To", "Cc", "Date")
 

@@ -16,7 +16,7 @@ from itertools import compress
 from operator import attrgetter
 from typing import NamedTuple
 
-from pegasus.ingestion.stopwords import (
+from pegasus.text.stopwords import (
     FOREIGN_FUNCTION_WORDS,
     MONTHS_AND_DAYS,
     OPENERS,
@@ -512,15 +512,21 @@ def _name_start(tokens: list[Token], first: int, stop: int, *, english: bool) ->
     while first < stop:
         _, _, _, lower, shape, role, joint = tokens[first]
         more = first + 1 < stop and tokens[first + 1].shape >= CAPITAL
-        if shape < CAPITAL or (role == STOP and shape != ACRONYM) or (role == FOREIGN and not english):
-            first += 1
-        elif more and (lower in _TITLES_OF_PERSONS or (role == DATE and lower.endswith("day"))):
+        if (
+            shape < CAPITAL
+            or (role == STOP and shape != ACRONYM)
+            or (role == FOREIGN and not english)
+            or (more and (lower in _TITLES_OF_PERSONS or (role == DATE and lower.endswith("day"))))
+        ):
             first += 1
         elif joint != SENTENCE or shape != CAPITAL or stop - first == 1:
             return first
-        elif role == BREAKER or is_adverb(lower) or lower.endswith(("ing", "ed")):
-            first += 1
-        elif role == OPENER and tokens[first + 1].role != OPENER:
+        elif (
+            role == BREAKER
+            or is_adverb(lower)
+            or lower.endswith(("ing", "ed"))
+            or (role == OPENER and tokens[first + 1].role != OPENER)
+        ):
             first += 1
         else:
             return first

@@ -10,12 +10,15 @@ import posixpath
 import zipfile
 from collections.abc import Iterator
 from urllib.parse import unquote
-from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, ParseError
+
+from defusedxml.common import DefusedXmlException
+from defusedxml.ElementTree import fromstring
 
 from pegasus.domain import Extraction
 from pegasus.errors import Unreadable
-from pegasus.ingestion.composer import Composer
-from pegasus.ingestion.html import compose_html, decode_html
+from pegasus.text.composer import Composer
+from pegasus.text.html import compose_html, decode_html
 
 _CONTAINER = "META-INF/container.xml"
 _OPF = "{http://www.idpf.org/2007/opf}"
@@ -29,10 +32,18 @@ def read_epub(content: bytes) -> Extraction:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as book:
             package_path = _package_path(book)
-            package = ElementTree.fromstring(book.read(package_path))
+            package = fromstring(book.read(package_path))
             for chapter in _chapters(package, posixpath.dirname(package_path)):
                 compose_html(composer, decode_html(book.read(chapter), None))
-    except (zipfile.BadZipFile, ElementTree.ParseError, KeyError, EOFError, NotImplementedError, RuntimeError) as error:
+    except (
+        zipfile.BadZipFile,
+        ParseError,
+        DefusedXmlException,
+        KeyError,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
         raise Unreadable(
             f"The EPUB is damaged: {error}.", hint="Download it again; a book with copy protection cannot be read."
         ) from error
@@ -41,14 +52,14 @@ def read_epub(content: bytes) -> Extraction:
 
 
 def _package_path(book: zipfile.ZipFile) -> str:
-    container = ElementTree.fromstring(book.read(_CONTAINER))
+    container = fromstring(book.read(_CONTAINER))
     root = container.find(".//{*}rootfile")
     if root is None:
         raise KeyError(f"{_CONTAINER} names no package")
     return root.get("full-path", "")
 
 
-def _chapters(package: ElementTree.Element, folder: str) -> Iterator[str]:
+def _chapters(package: Element, folder: str) -> Iterator[str]:
     items = {item.get("id"): item for item in package.iter(f"{_OPF}item")}
     for reference in package.iter(f"{_OPF}itemref"):
         item = items.get(reference.get("idref"))

@@ -7,11 +7,12 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from pegasus.domain import Extraction
 from pegasus.errors import Unreadable
-from pegasus.ingestion.composer import Composer
+from pegasus.text.composer import Composer
 
 _DELIMITERS = ",;\t|"
 _SAMPLE_CHARACTERS = 16_384
@@ -42,7 +43,8 @@ def _delimiter(text: str) -> str:
 
 
 def _evenness(sample: str, delimiter: str) -> float:
-    rows = [row for _, row in zip(range(50), csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter)) if row]
+    reader = csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter)
+    rows = [row for row in islice(reader, 50) if row]
     if not rows:
         return 0.0
     width, times = Counter(map(len, rows)).most_common(1)[0]
@@ -112,6 +114,7 @@ def _compose_object(composer: Composer, path: str, value: dict[str, Any], depth:
     title_field = next((name for name in _TITLE_FIELDS if isinstance(value.get(name), str)), None)
     if title_field and any(name.lower() in _PROSE_FIELDS for name in value):
         composer.heading(fields.pop(title_field), min(depth + 1, 6))
+        path = ""  # the heading says where these fields belong
     for name, item in fields.items():
         if isinstance(item, str) and name.lower() in _PROSE_FIELDS:
             composer.block(item)

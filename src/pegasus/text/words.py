@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from pegasus.ingestion.stopwords import STOP_WORDS
+from pegasus.text.stopwords import STOP_WORDS
 
 _WORD = re.compile(r"\w+")
 # A sentence ends at a stop followed by space and what may begin the next one, or at an empty line.
-_SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]?[A-Z0-9\u00c0-\u024f\u0370-\uffff])|(?<=[。！？])|\n\s*\n\s*")
+_SENTENCE_END = re.compile(
+    r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]?[A-Z0-9\u00c0-\u024f\u0370-\uffff])|(?<=[。！？])|\n\s*\n\s*"
+)
 _ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|cf|vs|Mr|Mrs|Ms|Dr|Prof|St|No|Fig|approx|Inc|Ltd|Jr|[A-Z]))\.$")
 _SUFFIXES = ("ingly", "edly", "ing", "ies", "ied", "ed", "es", "ly", "s", "e", "y")
 
@@ -48,4 +50,8 @@ def sentences(text: str) -> list[tuple[int, int]]:
         spans.append((start, match.start() + len(match.group()) - len(match.group().lstrip("\"')]"))))
         start = match.end()
     spans.append((start, len(text)))
-    return [(a + len(text[a:b]) - len(text[a:b].lstrip()), a + len(text[a:b].rstrip())) for a, b in spans if text[a:b].strip()]
+    return [
+        (a + len(text[a:b]) - len(text[a:b].lstrip()), a + len(text[a:b].rstrip()))
+        for a, b in spans
+        if text[a:b].strip()
+    ]

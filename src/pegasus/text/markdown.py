@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 
 from pegasus.domain import Extraction, Heading, Link
-from pegasus.ingestion.composer import add_link
+from pegasus.text.composer import add_link
 
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})([^\n]*)")

@@ -7,6 +7,7 @@ import io
 import json
 import re
 import zipfile
+import zlib
 from pathlib import PurePosixPath
 
 from pegasus.errors import Unreadable, UnsupportedFormat
@@ -116,6 +117,7 @@ _BOMS = (  # UTF-32 first: its little-endian mark begins with that of UTF-16
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _HEAD_BYTES = 8192
+_MAX_DIRECTORY_BYTES = 16 * 1024 * 1024
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")  # not tab, newline, form feed, return, escape
 _MAIL_HEADER = re.compile(rb"(?i)(?:from|to|received|return-path|delivered-to|mime-version|date|subject|message-id):")
 _MARKDOWN_LINE = re.compile(rb"(?m)^(?:#{1,6} \S|```|~~~|\[\[)|\]\([^)\s]+\)|\[\[[^\]\n]+\]\]")
@@ -179,11 +181,13 @@ def _undecodable(content: bytes, error: UnicodeDecodeError) -> Unreadable:
 
 
 def _zip_media_type(content: bytes) -> str:
+    if zip_directory_bytes(content) > _MAX_DIRECTORY_BYTES:
+        raise Unreadable("The ZIP lists far too many files.", hint="Split it into several archives.")
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             names = set(archive.namelist())
-            packed_type = archive.read("mimetype")[:100].decode("ascii", "replace") if "mimetype" in names else ""
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, OSError) as error:
+            packed_type = _start_of(archive, "mimetype") if "mimetype" in names else ""
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, OSError) as error:
         raise Unreadable(
             f"The file starts like a ZIP, docx, pptx, xlsx or EPUB, but cannot be opened: {error}.",
             hint="It is probably cut short or damaged: download or export it again.",
@@ -196,6 +200,20 @@ def _zip_media_type(content: bytes) -> str:
         raise _unsupported("a binary Excel workbook (xlsb)", hint="Save it as xlsx and add that.")
     mains = {"word/document.xml": DOCX, "ppt/presentation.xml": PPTX, "xl/workbook.xml": XLSX}
     return next((kind for member, kind in mains.items() if member in names), ZIP)
+
+
+def zip_directory_bytes(tail: bytes) -> int:
+    """The size of a ZIP's directory by its end record, 0 without one; ``tail`` is the file or its last 64 KiB.
+
+    zipfile makes an object of every entry: a directory of 100 MB would take 1 GB of memory.
+    """
+    record = tail.rfind(b"PK\x05\x06")
+    return int.from_bytes(tail[record + 12 : record + 16], "little") if record >= 0 else 0
+
+
+def _start_of(archive: zipfile.ZipFile, member: str) -> str:
+    with archive.open(member) as source:
+        return source.read(100).decode("ascii", "replace")
 
 
 def _ole_refusal(content: bytes) -> Unreadable | UnsupportedFormat:

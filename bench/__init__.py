@@ -1,0 +1,1 @@
+"""Benchmarks: ``make bench`` runs them all and prints each goal beside what was measured in the same run."""

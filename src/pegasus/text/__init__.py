@@ -1,0 +1,1 @@
+"""Pure functions over text and the light formats: no store, no framework, no state."""
