@@ -1,0 +1,71 @@
+"""Fixtures: one real Pegasus for the whole run, and a workspace of its own for each test."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pegasus.access import service as access
+from pegasus.application import Application
+from pegasus.bootstrap import embedded
+from pegasus.client import Client
+from pegasus.server import serving_in_background
+from pegasus.settings import load_settings
+
+_FINISHED = ("succeeded", "failed", "dead", "cancelled")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The developer's own settings must not reach a test."""
+    import os
+
+    for name in list(os.environ):
+        if name.startswith("PEGASUS_") or name in ("DATABASE_URL", "REDIS_URL"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def application(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
+    """Embedded stores, the real model, workers running; shared by all tests that do not stop or break it."""
+    directory: Path = tmp_path_factory.mktemp("data")
+    with embedded(load_settings(data=directory, embed_threads=1, parse_timeout_seconds=10)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def address(application: Application) -> Iterator[str]:
+    with serving_in_background(application) as address:
+        yield address
+
+
+@pytest.fixture
+def workspace_id(application: Application) -> str:
+    with application.relational.write() as tx:
+        return access.create_workspace(tx, "test")
+
+
+@pytest.fixture
+def client(application: Application, address: str, workspace_id: str) -> Iterator[Client]:
+    """The HTTP interface over a real connection, with a key of the test's own empty workspace."""
+    with application.relational.write() as tx:
+        _, key = access.create_key(tx, workspace_id, "test")
+    made = Client(address, key)
+    yield made
+    made.close()
+
+
+def finished(client: Client, job_id: str, timeout_seconds: float = 60) -> dict[str, Any]:
+    """The job once it is finished."""
+    until = time.monotonic() + timeout_seconds
+    while True:
+        job: dict[str, Any] = client.call("GET", f"/v1/jobs/{job_id}")
+        if job["state"] in _FINISHED:
+            return job
+        if time.monotonic() > until:
+            raise AssertionError(f"the job is still {job['state']} at {job['step']} after {timeout_seconds} s")
+        time.sleep(0.02)
