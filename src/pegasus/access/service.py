@@ -32,11 +32,12 @@ class Principal:
 
 def ensure_workspace(tx: Transaction) -> str:
     """The local workspace, made at the first start."""
-    found = repository.first_workspace(tx)
-    if found:
-        return found
+    return repository.first_workspace(tx) or create_workspace(tx, "local")
+
+
+def create_workspace(tx: Transaction, name: str) -> str:
     workspace_id = new_id()
-    repository.insert_workspace(tx, workspace_id, "local", time.time())
+    repository.insert_workspace(tx, workspace_id, name, time.time())
     return workspace_id
 
 

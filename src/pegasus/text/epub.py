@@ -56,7 +56,7 @@ def _package_path(book: zipfile.ZipFile) -> str:
     root = container.find(".//{*}rootfile")
     if root is None:
         raise KeyError(f"{_CONTAINER} names no package")
-    return root.get("full-path", "")
+    return str(root.get("full-path", ""))
 
 
 def _chapters(package: Element, folder: str) -> Iterator[str]:
