@@ -18,12 +18,13 @@ _PASSAGES = 5
 _MAX_CANDIDATES = 40
 _MIN_SENTENCE, _MAX_SENTENCE = 15, 600
 _MAX_SENTENCES = 3
-# Of a sentence's score, how much is the meaning's; the rest is the share of the question's words that it has.
-_MEANING_WEIGHT = 0.7
+# What a sentence's score is made of: its nearness to the question in meaning, its passage's, and the share of the
+# question's words that it has. Chosen on half of bench/prose (docs/decisions/0005-answers.md).
+_SENTENCE_WEIGHT, _PASSAGE_WEIGHT, _WORDS_WEIGHT = 0.6, 0.3, 0.1
 # A further sentence must be nearly as good as the first.
 _KEEP_WITHIN = 0.85
 # Below this, "nothing found" is right more often than an answer (docs/decisions/0005-answers.md).
-_THRESHOLD = 0.45
+_THRESHOLD = 0.40
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,11 @@ class ExtractiveAgent:
         similarities = vectors[1:] @ vectors[0]
         wanted = {stem(word) for word in content_words(question, 32)}
         return [
-            _MEANING_WEIGHT * float(similarity) + (1 - _MEANING_WEIGHT) * _coverage(wanted, candidate)
-            for similarity, candidate in zip(similarities, candidates, strict=True)
+            _SENTENCE_WEIGHT * similarity
+            # A passage so new that it was only found by its words is taken at its sentence's word.
+            + _PASSAGE_WEIGHT * (similarity if candidate.found.similarity is None else candidate.found.similarity)
+            + _WORDS_WEIGHT * _coverage(wanted, candidate)
+            for similarity, candidate in zip(similarities.tolist(), candidates, strict=True)
         ]
 
 
@@ -72,9 +76,15 @@ def _candidates(passages: Sequence[FoundPassage]) -> list[_Candidate]:
     found = []
     for rank, item in enumerate(passages):
         for start, end in sentences(item.passage.text):
-            if _MIN_SENTENCE <= end - start <= _MAX_SENTENCE:
+            if _MIN_SENTENCE <= end - start <= _MAX_SENTENCE and not _only_asks(item, start, end):
                 found.append(_Candidate(item, item.passage.start + start, item.passage.start + end, rank))
     return found
+
+
+def _only_asks(item: FoundPassage, start: int, end: int) -> bool:
+    """Whether a sentence is a question or a heading: near to what is asked, and no answer to it."""
+    sentence = item.passage.text[start:end].strip("# \n")
+    return sentence.endswith("?") or sentence in (item.passage.title, *item.passage.heading.split(" > "))
 
 
 def _coverage(wanted: set[str], candidate: _Candidate) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 
@@ -10,7 +10,7 @@ from pegasus.domain import Filters, FoundPassage, Passage
 from pegasus.errors import Invalid
 from pegasus.ingestion import service as ingestion
 from pegasus.ports import Embedder, GraphStore, RelationalStore, Transaction, Vector, VectorStore
-from pegasus.search.fusion import Ranking, fuse
+from pegasus.search.fusion import Ranking, fuse, literalness
 from pegasus.text.entities import query_keys
 from pegasus.text.words import content_words, stem, words
 
@@ -27,8 +27,11 @@ MAX_LIMIT = 100
 DEPTH = 300
 _MAX_TERMS = 32
 _GRAPH_DEPTH = 100
-# The graph only breaks near-ties: what mentions the question's entities goes before what does not.
-WEIGHTS: Mapping[str, float] = {"lexical": 0.5, "semantic": 0.5, "graph": 0.05}
+WEIGHTS: Mapping[str, float] = {"lexical": 0.3, "semantic": 0.7, "graph": 0.1}
+# What a passage gets that has the query word for word; only the best by words can.
+LITERAL_BONUS = 0.5
+_LITERAL_CANDIDATES = 10
+_SPARE = 20
 # Up to so many passages a filter's exact scan is quicker than asking the vector index for ever more.
 _EXACT_SCAN = 5_000
 
@@ -62,7 +65,7 @@ class SearchService:
             if mode == Mode.HYBRID:
                 known = {id_ for side in ("lexical", "semantic") for id_, _ in rankings[side]}
                 rankings["graph"] = [item for item in rankings["graph"] if item[0] in known]
-            return self._found(tx, workspace_id, rankings, terms, limit)
+            return self._found(tx, workspace_id, query, rankings, limit)
 
     def _by_meaning(self, workspace_id: str, query: str, filters: Filters) -> Ranking:
         vector: Vector = self._embedder.embed([query])[0]
@@ -92,24 +95,33 @@ class SearchService:
         return [(id_, float(n)) for id_, n in self._graph.mentioning(workspace_id, ids, _GRAPH_DEPTH)]
 
     def _found(
-        self, tx: Transaction, workspace_id: str, rankings: Mapping[str, Ranking], terms: Sequence[str], limit: int
+        self, tx: Transaction, workspace_id: str, query: str, rankings: Mapping[str, Ranking], limit: int
     ) -> list[FoundPassage]:
         fused = fuse(rankings, WEIGHTS)
-        similarity = dict(rankings.get("semantic", ()))
+        literal = {id_ for id_, _ in rankings.get("lexical", ())[:_LITERAL_CANDIDATES]}
         # Derived stores may still name what the rows have lost a moment ago; a few more are asked for to make up.
-        passages = ingestion.passages(tx, workspace_id, [item.id for item in fused[: limit + 20]])
-        stems = {stem(term) for term in terms}
+        candidates = [item for n, item in enumerate(fused) if n < limit + _SPARE or item.id in literal]
+        passages = ingestion.passages(tx, workspace_id, [item.id for item in candidates])
+        scores = {item.id: item.score for item in candidates if item.id in passages}
+        for id_ in literal & scores.keys():
+            scores[id_] += LITERAL_BONUS * literalness(query, _whole(passages[id_])) ** 2
+        similarity = dict(rankings.get("semantic", ()))
+        stems = {stem(term) for term in content_words(query, _MAX_TERMS)}
+        ordered = sorted((item for item in candidates if item.id in scores), key=lambda item: -scores[item.id])
         return [
             FoundPassage(
                 passages[item.id],
-                item.score,
+                scores[item.id],
                 item.ranks,
                 _highlights(passages[item.id], stems),
                 similarity.get(item.id),
             )
-            for item in fused[: limit + 20]
-            if item.id in passages
-        ][:limit]
+            for item in ordered[:limit]
+        ]
+
+
+def _whole(passage: Passage) -> str:
+    return f"{passage.title} {passage.heading} {passage.text}"
 
 
 def _checked(query: str) -> str:
