@@ -129,7 +129,8 @@ class GraphStore(Protocol):
         ...
 
     def mentioning(self, workspace_id: str, entity_ids: Sequence[str], limit: int) -> Sequence[tuple[str, int]]:
-        """(passage id, how many of these entities it mentions), most first."""
+        """(passage id, how many of these entities it mentions), most first. Of an entity with very many passages a
+        store may take a part."""
         ...
 
     def linked(self, workspace_id: str, document_ids: Sequence[str]) -> Sequence[tuple[str, str]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +25,7 @@ _BUFFER_BYTES = 128 * 2**20
 _MAX_FILE_BYTES = 2**36
 _THREADS = 1
 # Of an entity that is mentioned everywhere, so many passages tell well enough what goes with it.
-_MAX_HUB_PASSAGES = 2_000
+_MAX_PASSAGES = 500
 
 _SCHEMA = (
     "CREATE NODE TABLE IF NOT EXISTS Document(id STRING PRIMARY KEY, workspace STRING, title STRING)",
@@ -157,25 +158,33 @@ class LadybugGraphStore:
         )
 
     def co_mentioned(self, workspace_id: str, entity_ids: Sequence[str], limit: int) -> list[GraphNeighbour]:
-        passages = [id_ for id_, _ in self.mentioning(workspace_id, entity_ids, _MAX_HUB_PASSAGES)]
-        rows = self._read(
-            "UNWIND $passages AS id MATCH (p:Passage {id: id}) WHERE p.workspace = $workspace"
-            " MATCH (p)-[:MENTIONS]->(o:Entity) WHERE NOT o.id IN $ids"
-            " RETURN o.id, o.name, o.kind, count(DISTINCT p.id) AS passages"
-            f" ORDER BY passages DESC, o.id LIMIT {int(limit)}",
-            {"passages": passages, "ids": list(entity_ids), "workspace": workspace_id},
-        )
-        return [GraphNeighbour(Entity(id_, name, kind), count) for id_, name, kind, count in rows]
+        entities: dict[str, Entity] = {}
+        shared: Counter[str] = Counter()
+        for passage, _ in self.mentioning(workspace_id, entity_ids, _MAX_PASSAGES):
+            for id_, name, kind in self._read(
+                "MATCH (p:Passage {id: $id}) WHERE p.workspace = $workspace"
+                " MATCH (p)-[:MENTIONS]->(o:Entity) RETURN o.id, o.name, o.kind",
+                {"id": passage, "workspace": workspace_id},
+            ):
+                entities[id_] = Entity(id_, name, kind)
+                shared[id_] += 1
+        for id_ in entity_ids:
+            shared.pop(id_, None)
+        best = sorted(shared, key=lambda id_: (-shared[id_], id_))[:limit]
+        return [GraphNeighbour(entities[id_], shared[id_]) for id_ in best]
 
     def mentioning(self, workspace_id: str, entity_ids: Sequence[str], limit: int) -> list[tuple[str, int]]:
-        # A MATCH of its own for the start: in one pattern ladybug scans all edges instead (2.2 ms against 0.2).
-        rows = self._read(
-            "UNWIND $ids AS id MATCH (e:Entity {id: id}) WHERE e.workspace = $workspace"
-            " MATCH (e)<-[:MENTIONS]-(p:Passage) RETURN p.id, count(e.id) AS entities"
-            f" ORDER BY entities DESC, p.id LIMIT {int(limit)}",
-            {"ids": list(entity_ids), "workspace": workspace_id},
-        )
-        return [(passage, entities) for passage, entities in rows]
+        counts: Counter[str] = Counter()
+        # A query for each start: from several at once ladybug scans all edges instead (10 ms against 0.03 each).
+        for entity_id in entity_ids:
+            rows = self._read(
+                "MATCH (e:Entity {id: $id}) WHERE e.workspace = $workspace"
+                f" MATCH (e)<-[:MENTIONS]-(p:Passage) RETURN p.id LIMIT {_MAX_PASSAGES}",
+                {"id": entity_id, "workspace": workspace_id},
+            )
+            counts.update(row[0] for row in rows)
+        best = sorted(counts, key=lambda id_: (-counts[id_], id_))[:limit]
+        return [(id_, counts[id_]) for id_ in best]
 
     def linked(self, workspace_id: str, document_ids: Sequence[str]) -> list[tuple[str, str]]:
         found: set[tuple[str, str]] = set()

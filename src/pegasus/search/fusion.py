@@ -8,40 +8,33 @@ was rejected, are in docs/decisions/0004-fusion.md.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
-from pegasus.text.words import stem, words
+from pegasus.text.words import stems
 
 Ranking = Sequence[tuple[str, float]]
 
 
-@dataclass(frozen=True, slots=True)
-class Fused:
-    id: str
-    score: float
-    ranks: Mapping[str, int]
+def fuse(rankings: Mapping[str, Ranking], weights: Mapping[str, float]) -> list[tuple[str, float]]:
+    """One ranking, best first, from rankings of (id, score; more is better) that are sorted best first.
 
-
-def fuse(rankings: Mapping[str, Ranking], weights: Mapping[str, float]) -> list[Fused]:
-    """One list, best first, from rankings of (id, score; more is better) that are sorted best first."""
+    Each side's scores are scaled from 0, its last, to 1, its best, and added up by their weights.
+    """
     scores: dict[str, float] = {}
-    ranks: dict[str, dict[str, int]] = {}
     for name, ranking in rankings.items():
-        for rank, ((id_, _), scaled) in enumerate(zip(ranking, _scaled(ranking), strict=True), start=1):
-            scores[id_] = scores.get(id_, 0.0) + weights[name] * scaled
-            ranks.setdefault(id_, {})[name] = rank
-    ordered = sorted(scores, key=lambda id_: (-scores[id_], id_))
-    return [Fused(id_, scores[id_], ranks[id_]) for id_ in ordered]
+        if not ranking:
+            continue
+        last, weight = ranking[-1][1], weights[name]
+        width = ranking[0][1] - last
+        for id_, score in ranking:
+            scaled = (score - last) / width if width > 0 else 1.0
+            scores[id_] = scores.get(id_, 0.0) + weight * scaled
+    return sorted(scores.items(), key=lambda item: (-item[1], item[0]))
 
 
-def _scaled(ranking: Ranking) -> list[float]:
-    """Scores from 0 (the last) to 1 (the best)."""
-    if not ranking:
-        return []
-    best, last = ranking[0][1], ranking[-1][1]
-    width = best - last
-    return [(score - last) / width if width > 0 else 1.0 for _, score in ranking]
+def ranks(rankings: Mapping[str, Ranking]) -> dict[str, dict[str, int]]:
+    """By ranking, the place of each id in it; 1 is the best."""
+    return {name: {id_: n for n, (id_, _) in enumerate(ranking, start=1)} for name, ranking in rankings.items()}
 
 
 # Of so few words, people expect each to count, wherever it stands.
@@ -53,8 +46,7 @@ def literalness(query: str, text: str) -> float:
 
     For a query of three words or fewer, the share of the words.
     """
-    wanted = [stem(word) for word, _, _ in words(query)]
-    present = [stem(word) for word, _, _ in words(text)]
+    wanted, present = stems(query), stems(text)
     if len(wanted) <= _SHORT_QUERY_WORDS:
         return len(set(wanted) & set(present)) / max(1, len(set(wanted)))
     pairs = set(pairwise(wanted))

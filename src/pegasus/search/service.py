@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
@@ -10,9 +11,9 @@ from pegasus.domain import Filters, FoundPassage, Passage
 from pegasus.errors import Invalid
 from pegasus.ingestion import service as ingestion
 from pegasus.ports import Embedder, GraphStore, RelationalStore, Transaction, Vector, VectorStore
-from pegasus.search.fusion import Ranking, fuse, literalness
+from pegasus.search.fusion import Ranking, fuse, literalness, ranks
 from pegasus.text.entities import query_keys
-from pegasus.text.words import content_words, stem, words
+from pegasus.text.words import content_words, stem
 
 
 class Mode(StrEnum):
@@ -24,7 +25,7 @@ class Mode(StrEnum):
 MAX_QUERY_CHARACTERS = 4_000
 MAX_LIMIT = 100
 # How deep each side looks. Scores are scaled over this depth, so it also says how much the tail counts.
-DEPTH = 300
+DEPTH = 200
 _MAX_TERMS = 32
 _GRAPH_DEPTH = 100
 WEIGHTS: Mapping[str, float] = {"lexical": 0.3, "semantic": 0.7, "graph": 0.1}
@@ -100,23 +101,22 @@ class SearchService:
         fused = fuse(rankings, WEIGHTS)
         literal = {id_ for id_, _ in rankings.get("lexical", ())[:_LITERAL_CANDIDATES]}
         # Derived stores may still name what the rows have lost a moment ago; a few more are asked for to make up.
-        candidates = [item for n, item in enumerate(fused) if n < limit + _SPARE or item.id in literal]
-        passages = ingestion.passages(tx, workspace_id, [item.id for item in candidates])
-        scores = {item.id: item.score for item in candidates if item.id in passages}
+        wanted = [id_ for n, (id_, _) in enumerate(fused) if n < limit + _SPARE or id_ in literal]
+        passages = ingestion.passages(tx, workspace_id, wanted)
+        scores = {id_: score for id_, score in fused if id_ in passages}
         for id_ in literal & scores.keys():
             scores[id_] += LITERAL_BONUS * literalness(query, _whole(passages[id_])) ** 2
-        similarity = dict(rankings.get("semantic", ()))
-        stems = {stem(term) for term in content_words(query, _MAX_TERMS)}
-        ordered = sorted((item for item in candidates if item.id in scores), key=lambda item: -scores[item.id])
+        places, similarity = ranks(rankings), dict(rankings.get("semantic", ()))
+        highlighter = Highlighter(query)
         return [
             FoundPassage(
-                passages[item.id],
-                scores[item.id],
-                item.ranks,
-                _highlights(passages[item.id], stems),
-                similarity.get(item.id),
+                passages[id_],
+                scores[id_],
+                {name: place[id_] for name, place in places.items() if id_ in place},
+                highlighter.spans(passages[id_]),
+                similarity.get(id_),
             )
-            for item in ordered[:limit]
+            for id_ in sorted(scores, key=lambda id_: -scores[id_])[:limit]
         ]
 
 
@@ -133,8 +133,19 @@ def _checked(query: str) -> str:
     return query
 
 
-def _highlights(passage: Passage, stems: set[str]) -> list[tuple[int, int]]:
-    """Spans in the document's text of the passage's words that the query has too."""
-    return [
-        (passage.start + start, passage.start + end) for word, start, end in words(passage.text) if stem(word) in stems
-    ]
+class Highlighter:
+    """Finds the words of a query, in whatever form, in passages."""
+
+    def __init__(self, query: str) -> None:
+        self._stems = {stem(term) for term in content_words(query, _MAX_TERMS)}
+        beginnings = "|".join(sorted(map(re.escape, self._stems)))
+        # Only what begins like a wanted stem is looked at closer; most words do not.
+        self._candidates = re.compile(rf"(?<![^\W_])(?:{beginnings})[^\W_]*", re.IGNORECASE)
+
+    def spans(self, passage: Passage) -> list[tuple[int, int]]:
+        """Spans in the document's text, in order."""
+        return [
+            (passage.start + match.start(), passage.start + match.end())
+            for match in self._candidates.finditer(passage.text)
+            if stem(match.group().casefold()) in self._stems
+        ]

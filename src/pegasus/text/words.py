@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from pegasus.text.stopwords import STOP_WORDS
 
-_WORD = re.compile(r"\w+")
+_WORD = re.compile(r"[^\W_]+")
 # A sentence ends at a stop followed by space and what may begin the next one, or at an empty line.
 _SENTENCE_END = re.compile(
     r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]?[A-Z0-9\u00c0-\u024f\u0370-\uffff])|(?<=[。！？])|\n\s*\n\s*"
@@ -19,19 +20,21 @@ _SUFFIXES = ("ingly", "edly", "ing", "ies", "ied", "ed", "es", "ly", "s", "e", "
 def words(text: str) -> Iterator[tuple[str, int, int]]:
     """(casefolded word, start, end) of each word, as the full-text index cuts them: ``snake_case`` is two words."""
     for match in _WORD.finditer(text):
-        start = match.start()
-        for part in match.group().split("_"):
-            if part:
-                yield part.casefold(), start, start + len(part)
-            start += len(part) + 1
+        yield match.group().casefold(), match.start(), match.end()
 
 
+@lru_cache(maxsize=50_000)
 def stem(word: str) -> str:
     """A crude stem, only ever compared with other crude stems: "indexes", "indexing" and "index" agree."""
     for suffix in _SUFFIXES:
         if word.endswith(suffix) and len(word) - len(suffix) >= 3:
             return word[: -len(suffix)]
     return word
+
+
+def stems(text: str) -> list[str]:
+    """The stems of all words, in order."""
+    return [stem(word) for word in _WORD.findall(text.casefold())]
 
 
 def content_words(text: str, limit: int) -> list[str]:
