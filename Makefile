@@ -56,7 +56,9 @@ lock: ## Resolve the dependencies again into locks/ (needs uv)
 	  --no-emit-find-links --upgrade pyproject.toml locks/build.in -o locks/core.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
 	  --no-emit-find-links --upgrade pyproject.toml locks/build.in -c locks/core.lock \
-	  --extra test --extra check --extra bench -o locks/dev.lock
+	  --extra test --extra check -o locks/dev.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+	  --no-emit-find-links --upgrade pyproject.toml locks/build.in -c locks/core.lock --extra nlp -o locks/nlp.lock
 
 clean: ## Remove what make has made, but no data
 	rm -rf $(VENV) build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -8,7 +8,7 @@ import threading
 import time
 from typing import Any
 
-from bench.harness import Figure, docstrings, in_child, percentile
+from bench.harness import Figure, Report, docstrings, in_child, percentile
 from pegasus.bootstrap import embedded, local_access
 from pegasus.client import Client
 from pegasus.server import serving_in_background
@@ -53,9 +53,9 @@ def _probe(client: Client, kind: str, word: str) -> float:
     return (time.perf_counter() - accepted) * 1000
 
 
-def figures() -> list[Figure]:
+def measure() -> Report:
     if not docstrings():
-        return [Figure("accepted to findable", "not run: ../shared/bench is not here", "", "", None)]
+        return Report([Figure("accepted to findable", "not run: ../shared/bench is not here", "", "", None)])
     waits = in_child(accepted_to_found)
     during = "while importing" if waits["still_importing"] else "the import ended before the last probe"
     lines = []
@@ -65,4 +65,4 @@ def figures() -> list[Figure]:
             Figure(f"a {kind} accepted to found by its words, p95 ({during})", f"{p95:.0f} ms", "<= 300 ms",
                    f"p50 {percentile(waits[kind], 0.5):.0f} ms, with the search itself", p95 <= 300)
         )  # fmt: skip
-    return lines
+    return Report(lines)

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,14 @@ class Figure:
     goal: str
     beside: str
     reached: bool | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """The figures of a benchmark, and series for docs/pictures where a picture says more."""
+
+    figures: list[Figure]
+    plots: dict[str, Any] = field(default_factory=dict)
 
 
 def read_lines(file: Path) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from bench.harness import Figure, docstrings, in_child, opened, peak_mebibytes
+from bench.harness import Figure, Report, docstrings, in_child, opened, peak_mebibytes
 from pegasus.adapters.minilm import MiniLmEmbedder
 from pegasus.ingestion.chunking import chunk_text
 from pegasus.ingestion.repository import embedding_input
@@ -56,9 +56,9 @@ def change_in_one_document() -> float:
         return spent[1] / spent[0]
 
 
-def figures() -> list[Figure]:
+def measure() -> Report:
     if not docstrings():
-        return [Figure("ingest", "not run: ../shared/bench is not here", "", "", None)]
+        return Report([Figure("ingest", "not run: ../shared/bench is not here", "", "", None)])
     # The floor is measured before and after, because the machine may be busier at one time than at another.
     alone = [in_child(embed_alone)]
     full = in_child(ingest)
@@ -67,9 +67,9 @@ def figures() -> list[Figure]:
     ratio, again = full["first"] / floor, full["again"] / full["first"]
     one = in_child(change_in_one_document)
     beside = f"embedding alone {floor:.1f} CPU-s ({alone[0]:.1f}, {alone[1]:.1f}); llama-index 1.28, chromadb 1.02"
-    return [
+    return Report([
         Figure("ingest, CPU over embedding alone", f"{ratio:.3f}", "<= 1.15", beside, ratio <= 1.15),
         Figure("peak memory of that ingest", f"{full['peak']:.0f} MB", "<= 600 MB", "peers 1,680-1,906 MB", full["peak"] <= 600),
         Figure("again with 1 % of documents changed, CPU over first", f"{again:.4f}", "<= 0.05", "", again <= 0.05),
         Figure("one 240 kB document with 1 % changed, CPU over first", f"{one:.4f}", "<= 0.05", "", one <= 0.05),
-    ]  # fmt: skip
+    ])  # fmt: skip

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
-from bench.harness import Bench, Figure, docstrings, in_child, opened, percentile, resident_mebibytes
+from bench.harness import Bench, Figure, Report, docstrings, in_child, opened, percentile, resident_mebibytes
 
 _PASSAGES = 100_000
 _STEP = 10_000
@@ -51,20 +51,21 @@ def _search(bench: Bench, sentences: Sequence[str], random_: random.Random) -> f
     return (time.perf_counter() - begun) * 1000
 
 
-def figures() -> list[Figure]:
+def measure() -> Report:
     if not docstrings():
-        return [Figure("100,000 passages", "not run: ../shared/bench is not here", "", "", None)]
+        return Report([Figure("100,000 passages", "not run: ../shared/bench is not here", "", "", None)])
     found = in_child(grow)
     steps = found["steps"]
     rate = steps[0]["cpu"] / steps[-1]["cpu"]
     p95 = percentile(found["searches"], 0.95)
     memory = [step["resident"] for step in steps]
     slopes = [(b - a) / (_STEP / 1000) for a, b in pairwise(memory)]
-    return [
+    plot = [[(n + 1) * _STEP, value] for n, value in enumerate(memory)]
+    return Report([
         Figure(f"{found['passages']:,} passages: ingest rate of the last tenth over the first", f"{rate:.2f}", ">= .85",
                f"{_STEP / steps[-1]['cpu']:.0f} over {_STEP / steps[0]['cpu']:.0f} passages a CPU-second", rate >= 0.85),
         Figure("search p95 there", f"{p95:.1f} ms", "<= 60 ms",
                f"p50 {percentile(found['searches'], 0.5):.1f} ms; chroma alone 2.9 ms", p95 <= 60),
         Figure("memory there", f"{memory[-1]:.0f} MB", "linear, stated",
                f"{memory[0]:.0f} MB at {_STEP:,}; {min(slopes):.1f} to {max(slopes):.1f} MB more each 1,000", None),
-    ]  # fmt: skip
+    ], {"memory": plot})  # fmt: skip

@@ -13,6 +13,7 @@ from bench.harness import (
     PROSE,
     Bench,
     Figure,
+    Report,
     bootstrap_interval,
     docstrings,
     in_child,
@@ -131,9 +132,10 @@ def _dcg(grades: Sequence[int]) -> float:
     return sum((2.0**grade - 1) / math.log2(position + 2) for position, grade in enumerate(grades))
 
 
-def figures() -> list[Figure]:
+def measure() -> Report:
     found = in_child(quality)
     lines = [_ndcg_figure(found["tune"], "tuned on"), _ndcg_figure(found["test"], "untouched")]
+    plots = {"ndcg": {mode: [statistics.fmean(v), *bootstrap_interval(v)] for mode, v in found["test"].items()}}
     answers = found["answers"]
     lines.append(
         Figure(
@@ -143,7 +145,8 @@ def figures() -> list[Figure]:
         )
     )  # fmt: skip
     if not docstrings():
-        return [*lines, Figure("search on docstrings", "not run: ../shared/bench is not here", "", "", None)]
+        lines.append(Figure("search on docstrings", "not run: ../shared/bench is not here", "", "", None))
+        return Report(lines, plots)
     hits = found["hits"]
     values = " / ".join(f"{hits[mode]:.3f}" for mode in ("hybrid", "lexical", "semantic"))
     lines.append(
@@ -154,7 +157,7 @@ def figures() -> list[Figure]:
     ratio = times["ours"] / times["alone"]
     beside = f"{times['ours']:.1f} over {times['alone']:.1f} ms; p95 {times['ours_p95']:.1f}, {times['alone_p95']:.1f}"
     lines.append(Figure("search, p50 over its parts alone (top 10)", f"{ratio:.2f}", "<= 1.3", beside, ratio <= 1.3))
-    return lines
+    return Report(lines, plots)
 
 
 def _ndcg_figure(scores: Mapping[str, Sequence[float]], which: str) -> Figure:

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-from bench.harness import ROOT, Figure, resident_mebibytes
+from bench.harness import ROOT, Figure, Report, resident_mebibytes
 
 _PEGASUS = str(Path(sys.executable).parent / "pegasus")
 _IDLE_SECONDS = 3
@@ -69,7 +69,7 @@ def clone_to_answer() -> tuple[float, float]:
     return took, used / 1e6
 
 
-def figures() -> list[Figure]:
+def measure() -> Report:
     directory = tempfile.mkdtemp(prefix="pegasus-bench-")
     try:
         start_and_idle(directory)  # Makes the stores and warms the file cache.
@@ -78,11 +78,11 @@ def figures() -> list[Figure]:
         shutil.rmtree(directory)
     help_took = help_seconds()
     answered, size = clone_to_answer()
-    return [
+    return Report([
         Figure("pegasus --help", f"{help_took:.2f} s", "<= 0.3 s", "", help_took <= 0.3),
         Figure("pegasus up to ready, warm", f"{started:.1f} s", "<= 6 s", "", started <= 6),
         Figure("memory when idle", f"{memory:.0f} MB", "<= 350 MB", "", memory <= 350),
         Figure("git clone to the first cited answer", f"{answered:.0f} s", "<= 120 s", "packages may come from a cache",
                answered <= 120),
         Figure("size of the checkout, installed", f"{size:.0f} MB", "<= 800 MB", "khoj 6,200 MB", size <= 800),
-    ]  # fmt: skip
+    ])  # fmt: skip

@@ -10,7 +10,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -87,25 +87,37 @@ class LadybugGraphStore:
             self._readers.put(connection)
 
     def upsert_documents(self, workspace_id: str, titles: Mapping[str, str]) -> None:
-        rows = [{"id": id_, "title": title} for id_, title in titles.items()]
-        if rows:
-            with self._write() as connection:
-                connection.execute(
-                    "UNWIND $rows AS row MERGE (d:Document {id: row.id})"
-                    " ON CREATE SET d.workspace = $workspace, d.title = row.title ON MATCH SET d.title = row.title",
-                    {"rows": rows, "workspace": workspace_id},
-                )
+        with self._write() as connection:
+            known = self._known(connection, "Document", list(titles))
+            for rows, cypher in (
+                (_rows(titles, known), "MATCH (d:Document {id: row.id}) SET d.title = row.title"),
+                (_rows(titles, titles.keys() - known),
+                 "CREATE (:Document {id: row.id, workspace: $workspace, title: row.title})"),
+            ):  # fmt: skip
+                if rows:
+                    used = {"rows": rows} | ({"workspace": workspace_id} if "$workspace" in cypher else {})
+                    connection.execute(f"UNWIND $rows AS row {cypher}", used)
+
+    @staticmethod
+    def _known(connection: Any, label: str, ids: Sequence[str]) -> set[str]:
+        """Which ids have a node. MERGE would ask the same, but by a scan of all nodes of the label."""
+        if not ids:
+            return set()
+        rows = connection.execute(f"UNWIND $ids AS id MATCH (n:{label} {{id: id}}) RETURN n.id", {"ids": list(ids)})
+        return {row[0] for row in rows.get_all()}
 
     def upsert_passages(self, workspace_id: str, entities: Sequence[Entity], passages: Sequence[GraphPassage]) -> None:
-        nodes = [{"id": e.id, "name": e.name, "kind": e.kind} for e in entities]
         rows = [{"id": p.id, "document": p.document_id, "mentions": list(p.mentions)} for p in passages]
         with self._write() as connection:
-            if nodes:
+            known = self._known(connection, "Entity", [entity.id for entity in entities])
+            if new := [{"id": e.id, "name": e.name, "kind": e.kind} for e in entities if e.id not in known]:
                 connection.execute(
-                    "UNWIND $rows AS row MERGE (e:Entity {id: row.id})"
-                    " ON CREATE SET e.workspace = $workspace, e.name = row.name, e.kind = row.kind",
-                    {"rows": nodes, "workspace": workspace_id},
+                    "UNWIND $rows AS row"
+                    " CREATE (:Entity {id: row.id, workspace: $workspace, name: row.name, kind: row.kind})",
+                    {"rows": new, "workspace": workspace_id},
                 )
+            if not rows:
+                return
             # Made anew rather than merged: MERGE looks for each edge before it makes it, at many times the cost.
             self._delete_nodes(connection, "Passage", workspace_id, [passage.id for passage in passages])
             connection.execute(
@@ -117,7 +129,8 @@ class LadybugGraphStore:
             if mentioning := [row for row in rows if row["mentions"]]:
                 connection.execute(
                     "UNWIND $rows AS row MATCH (p:Passage {id: row.id}) WHERE p.workspace = $workspace"
-                    " UNWIND row.mentions AS entity MATCH (e:Entity {id: entity}) CREATE (p)-[:MENTIONS]->(e)",
+                    " UNWIND row.mentions AS entity MATCH (e:Entity {id: entity}) WHERE e.workspace = $workspace"
+                    " CREATE (p)-[:MENTIONS]->(e)",
                     {"rows": mentioning, "workspace": workspace_id},
                 )
 
@@ -218,3 +231,7 @@ def _unavailable() -> Iterator[None]:
         yield
     except RuntimeError as error:  # The only exception that ladybug's binding raises.
         raise Unavailable(f"The graph store cannot do this now: {error}.") from error
+
+
+def _rows(titles: Mapping[str, str], ids: Iterable[str]) -> list[dict[str, str]]:
+    return [{"id": id_, "title": titles[id_]} for id_ in sorted(ids)]

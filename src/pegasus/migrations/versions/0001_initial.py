@@ -48,7 +48,7 @@ STATEMENTS = (
         updated_at DOUBLE PRECISION NOT NULL
     )""",
     "CREATE INDEX documents_by_workspace ON documents (workspace_id, id)",
-    "CREATE INDEX documents_by_content ON documents (workspace_id, sha256)",
+    "CREATE INDEX documents_by_content ON documents (workspace_id, sha256, id)",
     "CREATE INDEX documents_by_title ON documents (workspace_id, title_key)",
     # The same content may be known by several names; a name whose content changes leaves the others alone.
     """CREATE TABLE document_uris (
