@@ -37,6 +37,9 @@ Tags = Annotated[list[str] | None, typer.Option("--tag", help="A tag; may be giv
 Since = Annotated[str | None, typer.Option(help="Only documents added at this time or later, as 2026-01-31.")]
 Until = Annotated[str | None, typer.Option(help="Only documents added before this time.")]
 
+JobId = Annotated[str, typer.Argument(metavar="ID", help="The id of a job; see: pegasus jobs list.")]
+KeyId = Annotated[str, typer.Argument(metavar="ID", help="The id of a key; see: pegasus keys list.")]
+
 
 def _version(wanted: bool) -> None:
     if wanted:
@@ -158,7 +161,7 @@ def add(
 def search(
     query: Annotated[str, typer.Argument(help="What to look for.")],
     mode: Annotated[str, typer.Option(help="hybrid, lexical (words) or semantic (meaning).")] = "hybrid",
-    limit: Annotated[int, typer.Option(min=1, max=100)] = 5,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="How many passages to show.")] = 5,
     tag: Tags = None,
     since: Since = None,
     until: Until = None,
@@ -254,7 +257,7 @@ def _pages(client: Client, path: str, **parameters: Any) -> Iterator[dict[str, A
 @jobs_app.command("list")
 def list_jobs(
     state: Annotated[str | None, typer.Option(help="queued, running, succeeded, failed, dead or cancelled.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=200)] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="How many jobs to list.")] = 20,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
@@ -270,7 +273,7 @@ def list_jobs(
 
 
 @jobs_app.command("show")
-def show_job(job_id: Annotated[str, typer.Argument(metavar="ID")], data: Data = None, as_json: Json = False) -> None:
+def show_job(job_id: JobId, data: Data = None, as_json: Json = False) -> None:
     """Show one job, and the items of a batch or archive."""
     with _client(data) as client:
         job = client.call("GET", f"/v1/jobs/{job_id}")
@@ -284,13 +287,13 @@ def show_job(job_id: Annotated[str, typer.Argument(metavar="ID")], data: Data = 
 
 
 @jobs_app.command("retry")
-def retry_job(job_id: Annotated[str, typer.Argument(metavar="ID")], data: Data = None, as_json: Json = False) -> None:
+def retry_job(job_id: JobId, data: Data = None, as_json: Json = False) -> None:
     """Queue a failed, dead or cancelled job again, and follow it."""
     _act_on_job(job_id, "retry", data, as_json)
 
 
 @jobs_app.command("cancel")
-def cancel_job(job_id: Annotated[str, typer.Argument(metavar="ID")], data: Data = None, as_json: Json = False) -> None:
+def cancel_job(job_id: JobId, data: Data = None, as_json: Json = False) -> None:
     """Stop a queued or running job."""
     _act_on_job(job_id, "cancel", data, as_json)
 
@@ -339,7 +342,7 @@ def list_keys(data: Data = None, as_json: Json = False) -> None:
 
 
 @keys_app.command("revoke")
-def revoke_key(key_id: Annotated[str, typer.Argument(metavar="ID")], data: Data = None) -> None:
+def revoke_key(key_id: KeyId, data: Data = None) -> None:
     """Make a key open nothing from now on."""
     with _client(data) as client:
         client.call("DELETE", f"/v1/keys/{key_id}")

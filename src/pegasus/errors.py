@@ -35,26 +35,38 @@ class PegasusError(Exception):
 
 
 class NotFound(PegasusError):
+    """What was asked for does not exist, or belongs to another workspace."""
+
     code, title, status = "not-found", "Not found", 404
 
 
 class Conflict(PegasusError):
+    """The present state does not allow it; look at the state before trying again."""
+
     code, title, status = "conflict", "Conflict", 409
 
 
 class Invalid(PegasusError):
+    """The input is not what is asked for; the detail names the first thing that is wrong."""
+
     code, title, status, exit_code = "invalid", "Invalid input", 422, 2
 
 
 class Unauthorized(PegasusError):
+    """There is no key, or it opens nothing."""
+
     code, title, status = "unauthorized", "Not authenticated", 401
 
 
 class TooLarge(PegasusError):
+    """More than a limit allows; the hint names the setting."""
+
     code, title, status = "too-large", "Too large", 413
 
 
 class UnsupportedFormat(Invalid):
+    """Pegasus does not read such files, or the name promises another content."""
+
     code, title, status = "unsupported-format", "Unsupported format", 415
 
 
@@ -71,4 +83,6 @@ class Unavailable(PegasusError):
 
 
 class Misconfigured(PegasusError):
+    """A setting or the installation is wrong; nothing works until it is mended."""
+
     code, title, exit_code = "misconfigured", "Misconfigured", 2

@@ -26,8 +26,10 @@ class Settings(BaseSettings):
     data: Path = Field(default=Path("~/.pegasus"), description="The data directory of the embedded stores.")
     host: str = Field(default="127.0.0.1", description="The address to listen on; loopback unless told otherwise.")
     port: int = Field(default=8000, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info")
-    log_format: Literal["text", "json"] = Field(default="text")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least severe events that are logged."
+    )
+    log_format: Literal["text", "json"] = Field(default="text", description="text for people, json for programs.")
 
     max_upload_bytes: int = Field(default=100 * 2**20, ge=1, description="The largest file that is accepted.")
     max_text_characters: int = Field(default=20_000_000, ge=1, description="The longest text of one document.")
@@ -42,7 +44,9 @@ class Settings(BaseSettings):
         default=0, ge=0, description="Threads that embed; 0 is one less than the cores, at least one."
     )
     agent: Literal["extractive"] = Field(default="extractive", description="What writes the answers.")
-    entities: Literal["rules", "spacy"] = Field(default="rules", description="What finds entities; spacy: [nlp].")
+    entities: Literal["rules", "spacy"] = Field(
+        default="rules", description="What finds entities; spacy needs the extra pegasus[nlp]."
+    )
     job_max_attempts: int = Field(default=5, ge=1, description="After so many attempts a job is dead.")
     job_lease_seconds: float = Field(default=60, gt=0, description="A worker silent for so long has lost its job.")
 

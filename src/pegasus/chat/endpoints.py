@@ -30,7 +30,9 @@ from pegasus.web import App, Caller, checked_id, event, problems, stream
 
 router = APIRouter(prefix="/v1", tags=["answers"])
 
-IdempotencyKey = Annotated[str | None, Header(max_length=200)]
+IdempotencyKey = Annotated[
+    str | None, Header(description="Any string; the same request with the same key is done once", max_length=200)
+]
 _EVENTS = {
     "text/event-stream": {
         "schema": {"type": "string"},
@@ -69,6 +71,8 @@ def _encoded(item: Event) -> bytes:
 
 @router.post("/sessions", status_code=201, responses=problems(401, 409, 422), response_model=SessionOut)
 def create_session(app: App, caller: Caller, given: SessionIn, idempotency_key: IdempotencyKey = None) -> JSONResponse:
+    """Begin a conversation; its messages are kept."""
+
     def act() -> Reply:
         session = service.create_session(tx, caller.workspace_id, given.title)
         return Reply(201, SessionOut.of(session).model_dump(mode="json"))
@@ -101,6 +105,7 @@ def read_session(app: App, caller: Caller, session_id: str) -> SessionWithMessag
 
 @router.delete("/sessions/{session_id}", status_code=204, responses=problems(401, 404))
 def delete_session(app: App, caller: Caller, session_id: str) -> Response:
+    """Delete a session and its messages."""
     with app.relational.write() as tx:
         service.delete_session(tx, caller.workspace_id, checked_id(session_id, "session"))
     return Response(status_code=204)

@@ -201,6 +201,7 @@ def list_documents(
 
 @router.get("/{document_id}", responses=problems(401, 404))
 def read_document(app: App, caller: Caller, document_id: str) -> DocumentOut:
+    """A document, with its state and tags."""
     with app.relational.read() as tx:
         return DocumentOut.of(service.get(tx, caller.workspace_id, checked_id(document_id, "document")))
 

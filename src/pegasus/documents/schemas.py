@@ -18,9 +18,19 @@ Tags = Annotated[list[str], Field(default_factory=list, max_length=50, examples=
 class DocumentIn(Schema):
     """A text to keep. The same content again is the same document; new content at a known `uri` a new version."""
 
-    title: str | None = Field(default=None, max_length=500, examples=["Notes on the northern route"])
+    title: str | None = Field(
+        default=None,
+        max_length=500,
+        description="Without one: the first heading of the text, else its uri",
+        examples=["Notes on the northern route"],
+    )
     text: str = Field(min_length=1, examples=["The northern route closes in November. Anna has the keys to the hut."])
-    uri: str | None = Field(default=None, max_length=2_000, examples=["note://northern-route"])
+    uri: str | None = Field(
+        default=None,
+        max_length=2_000,
+        description="Where it comes from; new content at the same uri is a new version",
+        examples=["note://northern-route"],
+    )
     tags: Tags
     metadata: dict[str, Any] = Field(default_factory=dict, examples=[{"author": "Anna"}])
 

@@ -43,6 +43,7 @@ def list_jobs(
 
 @router.get("/{job_id}", responses=problems(401, 404))
 def read_job(app: App, caller: Caller, job_id: str) -> JobOut:
+    """A job, with its state and progress."""
     with app.relational.read() as tx:
         return JobOut.of(service.get(tx, caller.workspace_id, checked_id(job_id, "job")))
 
@@ -94,6 +95,7 @@ def job_results(app: App, caller: Caller, job_id: str) -> StreamingResponse:
     },
 )
 def job_events(app: App, caller: Caller, job_id: str) -> StreamingResponse:
+    """Follow a job: `progress` whenever it changes, then `done`."""
     with app.relational.read() as tx:
         service.get(tx, caller.workspace_id, checked_id(job_id, "job"))
     events = _events(app, caller.workspace_id, job_id)

@@ -25,7 +25,7 @@ class FilteredIn(Schema):
 
 class SearchIn(FilteredIn):
     query: str = Field(min_length=1, max_length=MAX_QUERY_CHARACTERS, examples=["when does the northern route close?"])
-    limit: Limit = 10
+    limit: Limit = Field(default=10, description="How many passages to return")
     mode: Mode = Field(default=Mode.HYBRID, description="hybrid is never worse than the better of the others")
 
 
