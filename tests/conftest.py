@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from pegasus.access import service as access
@@ -15,6 +16,7 @@ from pegasus.bootstrap import embedded
 from pegasus.client import Client
 from pegasus.server import serving_in_background
 from pegasus.settings import load_settings
+from pegasus.telemetry import configure_logging
 
 _FINISHED = ("succeeded", "failed", "dead", "cancelled")
 
@@ -32,6 +34,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def application(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
     """Embedded stores, the real model, workers running; shared by all tests that do not stop or break it."""
+    configure_logging("warning", "text")
     directory: Path = tmp_path_factory.mktemp("data")
     with embedded(load_settings(data=directory, embed_threads=1, parse_timeout_seconds=10)) as running:
         yield running
@@ -57,6 +60,16 @@ def client(application: Application, address: str, workspace_id: str) -> Iterato
     made = Client(address, key)
     yield made
     made.close()
+
+
+@pytest.fixture
+def http(application: Application, address: str, workspace_id: str) -> Iterator[httpx.Client]:
+    """The same workspace as ``client``'s, for what is about statuses, headers and bytes."""
+    with application.relational.write() as tx:
+        _, key = access.create_key(tx, workspace_id, "test")
+    # Without certificates, which nobody asks for here and which take longer to load than most tests.
+    with httpx.Client(base_url=address, headers={"X-API-Key": key}, timeout=60, verify=False) as made:
+        yield made
 
 
 def finished(client: Client, job_id: str, timeout_seconds: float = 60) -> dict[str, Any]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +35,8 @@ log = structlog.get_logger(__name__)
 KEY_FILE = "key"
 SERVER_FILE = "server.json"
 LOCK_FILE = "lock"
-_STOP_SECONDS = 20.0
+# Below the 10 s that container engines grant by default.
+_STOP_SECONDS = 7.0
 
 
 @contextmanager
@@ -78,10 +80,20 @@ def embedded(settings: Settings) -> Iterator[Application]:
             release_freed_memory()
             yield application
         finally:
-            application.stopping.set()
-            for worker in application.workers:
-                worker.stop(_STOP_SECONDS)
-            application.close()
+            _stop(application)
+
+
+def _stop(application: Application) -> None:
+    """Finish what is in hand within ``_STOP_SECONDS`` all told, then close the stores."""
+    application.stopping.set()
+    for worker in application.workers:
+        worker.ask_to_stop()
+    until = time.monotonic() + _STOP_SECONDS
+    in_time = [worker.join(until - time.monotonic()) for worker in application.workers]
+    application.close()
+    if not all(in_time):
+        # Closing has cut off the file that was being read; its worker now hands the job back.
+        log.warning("bootstrap.stopped_late", seconds=_STOP_SECONDS)
 
 
 def build(settings: Settings, directory: Path) -> Application:
@@ -94,7 +106,12 @@ def build(settings: Settings, directory: Path) -> Application:
     from pegasus.adapters.sqlite import SqliteRelationalStore
 
     limit_arenas()
-    (directory / "files").mkdir(exist_ok=True)
+    try:
+        (directory / "files").mkdir(exist_ok=True)
+    except OSError as error:
+        raise Misconfigured(
+            f"{directory} cannot be written: {error.strerror}.", hint="Check its permissions and the free space."
+        ) from error
     relational = SqliteRelationalStore(directory / "pegasus.sqlite3")
     relational.migrate(HEAD)
     vectors = ChromaVectorStore(directory / "vectors")
@@ -180,10 +197,11 @@ def _recover(application: Application) -> None:
 def _sweep_files(relational: RelationalStore, files: FileStore) -> int:
     swept = 0
     with relational.read() as tx:
-        for key in files.stored_keys():
-            if not documents.is_file_known(tx, key):
-                files.delete(key)
-                swept += 1
+        known = documents.known_files(tx) | jobs.archive_files(tx)
+    for key in files.stored_keys():
+        if key not in known:
+            files.delete(key)
+            swept += 1
     return swept
 
 
@@ -196,14 +214,16 @@ class LocalAccess:
 def local_access(application: Application, directory: Path) -> LocalAccess:
     """The local workspace and its key, made at the first start; the key's file can be read by its owner only."""
     file = directory / KEY_FILE
+    kept = file.read_text().strip() if file.is_file() else ""
     with application.relational.write() as tx:
         workspace_id = access.ensure_workspace(tx)
-        if file.is_file():
-            return LocalAccess(workspace_id, file.read_text().strip())
+        if kept and access.opens(tx, kept, workspace_id):
+            return LocalAccess(workspace_id, kept)
         _, secret = access.create_key(tx, workspace_id, "local")
-        with suppress(FileNotFoundError):
-            file.unlink()
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as stream:
-            stream.write(secret + "\n")
+    # After the commit, and in one step: a file is never there without the key that it has, or half written.
+    temporary = directory / f"{KEY_FILE}.new"
+    temporary.unlink(missing_ok=True)
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+        stream.write(secret + "\n")
+    temporary.replace(file)
     return LocalAccess(workspace_id, secret)

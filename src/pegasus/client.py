@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import json
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from pegasus.bootstrap import KEY_FILE, LOCK_FILE, SERVER_FILE
 from pegasus.errors import Conflict, NotFound, PegasusError, Unauthorized, Unavailable
 from pegasus.settings import Settings
 
+# Another command may be at work; most end within seconds.
+_WAIT_SECONDS, _RETRY_SECONDS = 20.0, 0.1
 _TIMEOUT = httpx.Timeout(300.0, connect=5.0)
 
 
@@ -96,29 +99,36 @@ def _body(response: httpx.Response) -> Any:
 
 @contextmanager
 def connected(settings: Settings) -> Iterator[Client]:
-    """A client of the server that PEGASUS_URL names, or that has the data directory; else of one just for this."""
+    """A client of the server that PEGASUS_URL names, or that has the data directory; else of one just for this.
+
+    A directory that another command is using is waited for, for ``_WAIT_SECONDS``.
+    """
+    until = time.monotonic() + _WAIT_SECONDS
+    with ExitStack() as stack:
+        while True:
+            try:
+                client = _connect(settings, stack)
+                break
+            except Conflict:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(_RETRY_SECONDS)
+        yield client
+
+
+def _connect(settings: Settings, stack: ExitStack) -> Client:
     if settings.url:
-        yield from _using(Client(settings.url, _given_key(settings)))
-        return
-    address = running_server(settings.data)
-    if address:
-        yield from _using(Client(address, settings.key or local_key(settings.data)))
-        return
+        return stack.enter_context(closing(Client(settings.url, _given_key(settings))))
+    if address := running_server(settings.data):
+        return stack.enter_context(closing(Client(address, settings.key or local_key(settings.data))))
     # Only now, and only here: opening the stores costs seconds that a running server has already spent.
     from pegasus.bootstrap import embedded, local_access
     from pegasus.server import serving_in_background
 
-    with embedded(settings) as application:
-        access = local_access(application, settings.data)
-        with serving_in_background(application) as address:
-            yield from _using(Client(address, settings.key or access.key, is_own=True))
-
-
-def _using(client: Client) -> Iterator[Client]:
-    try:
-        yield client
-    finally:
-        client.close()
+    application = stack.enter_context(embedded(settings))
+    access = local_access(application, settings.data)
+    address = stack.enter_context(serving_in_background(application))
+    return stack.enter_context(closing(Client(address, settings.key or access.key, is_own=True)))
 
 
 def _given_key(settings: Settings) -> str:
@@ -140,24 +150,27 @@ def running_server(directory: Path) -> str | None:
 
     Raises ``Conflict`` when a process has it that is no server, as a command that is just using the stores.
     """
-    if not _is_held(directory / LOCK_FILE):
+    holder = _holder(directory / LOCK_FILE)
+    if holder is None:
         return None
-    try:
-        address = json.loads((directory / SERVER_FILE).read_text())["address"]
-    except FileNotFoundError as error:
+    file = directory / SERVER_FILE
+    announced = json.loads(file.read_text()) if file.is_file() else {}
+    # A killed server's file stays behind, and somebody else may have its port by now.
+    if str(announced.get("process")) != holder:
         raise Conflict(
             f"Another pegasus command is using {directory}, or a server is just starting.",
             hint="Try again in a moment.",
-        ) from error
-    return str(address)
+        )
+    return str(announced["address"])
 
 
-def _is_held(lock_file: Path) -> bool:
+def _holder(lock_file: Path) -> str | None:
+    """The process that holds the lock, as it wrote it there; None when none does."""
     if not lock_file.is_file():
-        return False
+        return None
     with lock_file.open() as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            return True
-    return False
+            return lock.read().strip()
+    return None

@@ -52,6 +52,12 @@ def create_key(tx: Transaction, workspace_id: str, name: str) -> tuple[ApiKey, s
     return key, secret
 
 
+def opens(tx: Transaction, secret: str, workspace_id: str) -> bool:
+    """Whether a key is known, not revoked, and this workspace's."""
+    key = repository.find_key(tx, sha256_hex(secret))
+    return key is not None and key.revoked_at is None and key.workspace_id == workspace_id
+
+
 def list_keys(tx: Transaction, workspace_id: str, cursor: str | None, limit: int) -> Page[ApiKey]:
     return page_of(repository.list_keys(tx, workspace_id, cursor, limit + 1), limit)
 

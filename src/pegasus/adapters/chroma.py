@@ -7,10 +7,11 @@ Tags and times are filtered in the relational store, not by Chroma's ``where``: 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pegasus.errors import Unavailable
+from pegasus.errors import Misconfigured, Unavailable
 from pegasus.ports import Vector, Vectors
 
 _PAGE = 5_000
@@ -21,7 +22,13 @@ class ChromaVectorStore:
         import chromadb
         from chromadb.config import Settings
 
-        self._client: Any = chromadb.PersistentClient(str(directory), settings=Settings(anonymized_telemetry=False))
+        try:
+            self._client: Any = chromadb.PersistentClient(str(directory), settings=Settings(anonymized_telemetry=False))
+        except Exception as error:  # Its engine raises its own kinds, and Python's, for a damaged database.
+            raise Misconfigured(
+                f"The vectors in {directory} cannot be opened: {error}.",
+                hint="Restore the data directory from a backup, or give another one with --data.",
+            ) from error
         self._collections: dict[str, Any] = {}
 
     def _collection(self, workspace_id: str) -> Any:
@@ -33,28 +40,47 @@ class ChromaVectorStore:
 
     def upsert(self, workspace_id: str, passage_ids: Sequence[str], vectors: Vectors) -> None:
         if passage_ids:
-            self._collection(workspace_id).upsert(ids=list(passage_ids), embeddings=vectors)
+            with _unavailable():
+                self._collection(workspace_id).upsert(ids=list(passage_ids), embeddings=vectors)
 
     def delete(self, workspace_id: str, passage_ids: Sequence[str]) -> None:
         if passage_ids:
-            self._collection(workspace_id).delete(ids=list(passage_ids))
+            with _unavailable():
+                self._collection(workspace_id).delete(ids=list(passage_ids))
 
     def query(self, workspace_id: str, vector: Vector, limit: int) -> list[tuple[str, float]]:
-        found = self._collection(workspace_id).query(query_embeddings=[vector], n_results=limit, include=["distances"])
+        with _unavailable():
+            found = self._collection(workspace_id).query(
+                query_embeddings=[vector], n_results=limit, include=["distances"]
+            )
         return [(id_, 1.0 - distance) for id_, distance in zip(found["ids"][0], found["distances"][0], strict=True)]
 
     def passage_ids(self, workspace_id: str) -> Iterator[str]:
         offset = 0
-        while page := self._collection(workspace_id).get(limit=_PAGE, offset=offset, include=[])["ids"]:
+        while page := self._page(workspace_id, offset):
             yield from page
             offset += len(page)
 
+    def _page(self, workspace_id: str, offset: int) -> list[str]:
+        with _unavailable():
+            found = self._collection(workspace_id).get(limit=_PAGE, offset=offset, include=[])
+        return list(found["ids"])
+
     def ping(self) -> None:
-        try:
+        with _unavailable():
             self._client.heartbeat()
-        except Exception as error:  # Chroma raises many kinds; for readiness each means the same.
-            raise Unavailable(f"The vector store does not answer: {error}.") from error
 
     def close(self) -> None:
         self._collections.clear()
         self._client.close()
+
+
+@contextmanager
+def _unavailable() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # Chroma raises many kinds of its own and of Python's; to a caller each means the same.
+        raise Unavailable(
+            f"The vector store cannot do this now: {error}.",
+            hint="Check the free space and the permissions of the data directory, then try again.",
+        ) from error

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from pegasus.adapters.extraction_process import read_frame, to_extraction, write_frame
 from pegasus.domain import Extraction
-from pegasus.errors import Unreadable, UnsupportedFormat
+from pegasus.errors import Unavailable, Unreadable, UnsupportedFormat
 from pegasus.text import formats
 from pegasus.text.composer import clean
 from pegasus.text.markdown import read_markdown
@@ -51,6 +51,7 @@ class KreuzbergTextExtractor:
         self._command = child_command
         self._lock = threading.Lock()
         self._child: _Child | None = None
+        self._closing = False
         self._idle_timer: threading.Timer | None = None
 
     def extract(
@@ -81,10 +82,18 @@ class KreuzbergTextExtractor:
         }
         return to_extraction(self._ask(request, filename or path.name, allowed))
 
-    def close(self) -> None:
-        """Waits for a file at hand and ends the child."""
-        with self._lock:
+    def close(self, grace_seconds: float = 0) -> None:
+        """Ends the child; a file at hand has ``grace_seconds``, then its reading ends with ``Unavailable``."""
+        if not self._lock.acquire(timeout=grace_seconds):
+            self._closing = True
+            child = self._child
+            if child is not None:
+                child.process.kill()
+            self._lock.acquire()
+        try:
             self._end_child()
+        finally:
+            self._lock.release()
 
     @property
     def child_pid(self) -> int | None:
@@ -94,11 +103,15 @@ class KreuzbergTextExtractor:
     def _ask(self, request: Mapping[str, Any], name: str, timeout_seconds: float) -> Mapping[str, Any]:
         with self._lock:
             child, reply = self._try(request, timeout_seconds)
-            if reply is None and child.has_answered and not child.timed_out:
+            if reply is None and child.has_answered and not child.timed_out and not self._closing:
                 # An earlier file or the system may have ended it: a fresh child tells whether this file does.
                 child, reply = self._try(request, timeout_seconds)
         if reply is not None:
             return reply
+        if self._closing:
+            raise Unavailable(
+                "Pegasus was stopped while the file was being read.", hint="It is read at the next start."
+            )
         if child.timed_out:
             raise Unreadable(
                 f"Reading {name!r} took longer than {timeout_seconds:g} s and was stopped.",
@@ -159,6 +172,8 @@ class _Child:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             close_fds=True,
+            # A signal to the whole process group, as a terminal or systemd sends it, must not fail the file at hand.
+            start_new_session=True,
             cwd=tempfile.gettempdir(),
             env={**kept, "PATH": os.defpath, "LANG": "C.UTF-8"},
         )

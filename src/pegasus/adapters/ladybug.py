@@ -48,7 +48,7 @@ class LadybugGraphStore:
         except RuntimeError as error:
             raise Misconfigured(
                 f"The graph {path} cannot be opened: {error}.",
-                hint="If another process has it open, stop that one; else move the file away: it can be rebuilt.",
+                hint="Restore the data directory from a backup, or give another one with --data.",
             ) from error
         self._write_lock = threading.Lock()
         self._writer = ladybug.Connection(self._database)
@@ -230,7 +230,10 @@ def _unavailable() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # The only exception that ladybug's binding raises.
-        raise Unavailable(f"The graph store cannot do this now: {error}.") from error
+        raise Unavailable(
+            f"The graph store cannot do this now: {error}.",
+            hint="Check the free space and the permissions of the data directory, then try again.",
+        ) from error
 
 
 def _rows(titles: Mapping[str, str], ids: Iterable[str]) -> list[dict[str, str]]:

@@ -115,14 +115,20 @@ def _add_upload(app: Application, caller: Principal, form: FormData, key: str | 
         tags=tuple(value for value in form.getlist("tags") if isinstance(value, str)),
         metadata=_metadata(_text_field(form, "metadata")),
     )
+    taken: intake.TakenIn | None = None
+
+    def act() -> Reply:
+        nonlocal taken
+        taken = intake.add_file(tx, caller.workspace_id, stored)
+        return _reply_to_upload(taken)
+
     stored = intake.store(app.files, caller.workspace_id, upload.file, about, app.settings.max_upload_bytes)
     try:
         with app.relational.write() as tx:
-            reply = once(
-                tx, caller.workspace_id, key, sha256_hex(f"upload\0{stored.new.sha256}\0{about!r}"),
-                lambda: _reply_to_upload(intake.add_file(tx, caller.workspace_id, stored)),
-            )  # fmt: skip
-            kept = service.is_file_known(tx, stored.file_key)
+            fingerprint = sha256_hex(f"upload\0{stored.new.sha256}\0{about!r}")
+            reply = once(tx, caller.workspace_id, key, fingerprint, act)
+            # Known content needs no second copy, nor does a repeated request.
+            kept = taken is not None and (taken.added is None or service.is_file_known(tx, stored.file_key))
     except BaseException:
         app.files.delete(stored.file_key)
         raise

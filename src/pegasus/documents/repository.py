@@ -186,13 +186,18 @@ def file_keys(tx: Transaction, document_id: str) -> list[str]:
 
 
 def is_file_known(tx: Transaction, file_key: str) -> bool:
-    return (
-        tx.one(
-            "SELECT 1 FROM document_versions WHERE file_key = :key UNION ALL"
-            " SELECT 1 FROM jobs WHERE kind = 'unpack' AND payload LIKE '%' || :key || '%' LIMIT 1",
-            {"key": file_key},
-        )
-        is not None
+    return tx.one("SELECT 1 FROM document_versions WHERE file_key = :key", {"key": file_key}) is not None
+
+
+def known_files(tx: Transaction) -> set[str]:
+    return {row["file_key"] for row in tx.all("SELECT file_key FROM document_versions WHERE file_key IS NOT NULL")}
+
+
+def update_version(tx: Transaction, document: Document, changes: Mapping[str, Any]) -> None:
+    assignments = ", ".join(f"{column} = :{column}" for column in changes)
+    tx.execute(
+        f"UPDATE document_versions SET {assignments} WHERE document_id = :id AND version = :version",
+        {**changes, "id": document.id, "version": document.version},
     )
 
 

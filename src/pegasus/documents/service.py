@@ -148,14 +148,20 @@ def add(
 
 
 def _known_again(tx: Transaction, known: Document, new: NewDocument, parent_id: str | None, priority: int) -> Added:
-    """Remember a further name and further tags; work is only queued when the last try at it failed."""
+    """Remember a further name and further tags; what has failed or was cancelled before is tried again."""
     if new.uri:
         repository.add_uri(tx, known.workspace_id, new.uri, known.id)
     if new.tags:
         repository.add_tags(tx, known.workspace_id, known.id, new.tags)
     document = get(tx, known.workspace_id, known.id)
-    if document.state is not DocumentState.FAILED:
+    if document.state is DocumentState.READY or jobs.has_unfinished(tx, document.id):
         return Added(document, None, created=False)
+    if document.state is DocumentState.SEARCHABLE:  # Its job was cancelled after it was read.
+        return Added(document, _enqueue(tx, document, Lane.INDEX, "embed", parent_id, priority), created=False)
+    # A name or a charset that is right now may be what made reading fail before.
+    repository.update_version(
+        tx, document, {"filename": new.filename, "charset": new.charset, "media_type": new.media_type}
+    )
     repository.update(tx, document.id, {"state": DocumentState.RECEIVED.value, "error": None})
     job = _enqueue(tx, document, Lane.READ, "extract", parent_id, priority)
     return Added(replace(document, state=DocumentState.RECEIVED, error=None), job, created=False)
@@ -350,6 +356,11 @@ def file_keys(tx: Transaction, document_id: str) -> list[str]:
 
 def is_file_known(tx: Transaction, file_key: str) -> bool:
     return repository.is_file_known(tx, file_key)
+
+
+def known_files(tx: Transaction) -> set[str]:
+    """Keys of all stored files that a version names."""
+    return repository.known_files(tx)
 
 
 def remove(tx: Transaction, document_id: str) -> None:

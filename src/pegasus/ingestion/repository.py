@@ -216,7 +216,8 @@ def mark_indexed(tx: Transaction, passage_ids: Sequence[str]) -> None:
 def replace_links(tx: Transaction, document: Document, links: Sequence[tuple[Link, str]], keys: Sequence[str]) -> None:
     """The links that go out from a document, each with its target's key, and the keys by which others link to it."""
     tx.execute("DELETE FROM links WHERE document_id = :id", {"id": document.id})
-    tx.execute("DELETE FROM link_keys WHERE document_id = :id", {"id": document.id})
+    # Old keys stay until the graph is linked anew: they tell which documents' links go nowhere now.
+    tx.execute("UPDATE link_keys SET stale = 1 WHERE document_id = :id", {"id": document.id})
     base = {"id": document.id, "w": document.workspace_id}
     tx.execute_many(
         "INSERT INTO links (document_id, ordinal, workspace_id, kind, target, label, target_key)"
@@ -227,7 +228,8 @@ def replace_links(tx: Transaction, document: Document, links: Sequence[tuple[Lin
         ],
     )
     tx.execute_many(
-        "INSERT INTO link_keys (workspace_id, key, document_id) VALUES (:w, :key, :id)",
+        "INSERT INTO link_keys (workspace_id, key, document_id, stale) VALUES (:w, :key, :id, 0)"
+        " ON CONFLICT (workspace_id, key, document_id) DO UPDATE SET stale = 0",
         [{**base, "key": key} for key in dict.fromkeys(keys)],
     )
 
@@ -247,12 +249,17 @@ def resolved_links(tx: Transaction, document_id: str) -> dict[str, list[str]]:
             row["document_id"]
             for row in tx.all(
                 "SELECT DISTINCT k.document_id FROM links l JOIN link_keys k ON k.workspace_id = l.workspace_id"
-                " AND k.key = l.target_key WHERE l.document_id = :id AND k.document_id <> :id ORDER BY 1",
+                " AND k.key = l.target_key WHERE l.document_id = :id AND k.document_id <> :id AND k.stale = 0"
+                " ORDER BY k.document_id",
                 {"id": source},
             )
         ]
         for source in sorted(sources)
     }
+
+
+def delete_stale_keys(tx: Transaction, document_id: str) -> None:
+    tx.execute("DELETE FROM link_keys WHERE document_id = :id AND stale = 1", {"id": document_id})
 
 
 def has_links(tx: Transaction, document_id: str) -> bool:

@@ -101,6 +101,7 @@ class IngestTask:
                 if done < total:
                     jobs.hand_over(tx, job, owner, Lane.INDEX, "embed")
                 elif jobs.succeed(tx, job, owner, {"passages": total}):
+                    repository.delete_stale_keys(tx, job.document_id or "")
                     documents.mark_ready(tx, job.document_id or "", job.version or 0)
 
     def gave_up(self, tx: Transaction, job: Job, problem: Mapping[str, Any]) -> None:

@@ -93,7 +93,9 @@ def claim(
     rows = tx.all(
         "UPDATE jobs SET state = 'running', lease_owner = :owner, lease_until = :until, attempts = attempts + 1,"
         f" updated_at = :now WHERE id IN (SELECT id FROM jobs j WHERE j.lane = :lane AND j.state IN {_UNFINISHED}"
-        " AND (j.state = 'queued' OR (j.state = 'running' AND j.lease_until < :now)) AND j.run_after <= :now"
+        " AND (j.state = 'queued' OR (j.state = 'running' AND j.lease_until < :now))"
+        # Only a backoff makes a job wait; a fresh one is due even when the clock was set back since.
+        " AND (j.run_after <= :now OR j.attempts = 0)"
         f" AND {'j.attempts = 0' if fresh else 'j.attempts > 0'}"
         " AND NOT EXISTS (SELECT 1 FROM jobs e WHERE e.document_id = j.document_id AND e.id < j.id"
         f" AND e.state IN {_UNFINISHED}) ORDER BY j.priority, j.run_after, j.id LIMIT :limit) RETURNING *",
@@ -106,8 +108,8 @@ def has_due(tx: Transaction, lane: Lane, now: float) -> bool:
     """Whether a claim may find something; asked before the write that a claim is."""
     return (
         tx.one(
-            f"SELECT 1 FROM jobs j WHERE j.lane = :lane AND j.state IN {_UNFINISHED} AND j.run_after <= :now"
-            " AND (j.state = 'queued' OR j.lease_until < :now) LIMIT 1",
+            f"SELECT 1 FROM jobs j WHERE j.lane = :lane AND j.state IN {_UNFINISHED}"
+            " AND (j.run_after <= :now OR j.attempts = 0) AND (j.state = 'queued' OR j.lease_until < :now) LIMIT 1",
             {"lane": lane.value, "now": now},
         )
         is not None
@@ -143,10 +145,23 @@ def update_in_state(tx: Transaction, job_id: str, states: Sequence[JobState], ch
 def release_all_running(tx: Transaction, now: float) -> int:
     """Put every leased job back in the queue; only right when no worker can be alive."""
     return tx.execute(
-        "UPDATE jobs SET state = 'queued', lease_owner = NULL, lease_until = NULL, updated_at = :now"
-        " WHERE state = 'running' AND lease_owner IS NOT NULL",
+        "UPDATE jobs SET state = 'queued', lease_owner = NULL, lease_until = NULL, updated_at = :now,"
+        " run_after = :now WHERE state = 'running' AND lease_owner IS NOT NULL",
         {"now": now},
     )
+
+
+def has_unfinished(tx: Transaction, document_id: str) -> bool:
+    return (
+        tx.one(f"SELECT 1 FROM jobs WHERE document_id = :id AND state IN {_UNFINISHED} LIMIT 1", {"id": document_id})
+        is not None
+    )
+
+
+def payloads(tx: Transaction, kind: str, states: Sequence[JobState]) -> list[Mapping[str, Any]]:
+    marks = ", ".join(f"'{state.value}'" for state in states)
+    rows = tx.all(f"SELECT payload FROM jobs WHERE kind = :kind AND state IN ({marks})", {"kind": kind})
+    return [json.loads(row["payload"]) for row in rows]
 
 
 def has_unfinished_child(tx: Transaction, parent_id: str) -> bool:

@@ -79,12 +79,17 @@ class LaneWorker:
         for thread in self._threads:
             thread.start()
 
-    def stop(self, timeout_seconds: float) -> None:
-        """Finish the batch in hand; what cannot be finished in time is found by its lease at the next start."""
+    def ask_to_stop(self) -> None:
+        """Claim nothing more; the batch in hand is finished."""
         self._stopping.set()
         self._signal.notify_all()
+
+    def join(self, timeout_seconds: float) -> bool:
+        """Whether the batch in hand was finished in time; if not, its jobs are queued again at the next start."""
+        until = time.monotonic() + timeout_seconds
         for thread in self._threads:
-            thread.join(timeout_seconds)
+            thread.join(max(0.0, until - time.monotonic()))
+        return not self.alive
 
     @property
     def alive(self) -> bool:
@@ -96,8 +101,8 @@ class LaneWorker:
             had_worked = worked
             try:
                 worked = self.run_once()
-            except Unavailable as error:  # The relational store itself; the jobs are safe in it, so wait.
-                log.warning("jobs.store_unavailable", lane=self._lane.value, detail=error.detail)
+            except Exception as error:  # noqa: BLE001 - the jobs are safe in their rows; a worker that ends helps nobody.
+                log.warning("jobs.lane_interrupted", lane=self._lane.value, error=repr(error))
                 worked = False
                 self._stopping.wait(_POLL_SECONDS)
             if not worked:
@@ -123,7 +128,7 @@ class LaneWorker:
                 return []
         with self._relational.write() as tx:
             # A job that failed before runs alone: whatever is wrong with it must not cost others an attempt.
-            jobs = claim(limit, fresh=True) or claim(1, fresh=False)
+            jobs = claim(1, fresh=False) or claim(limit, fresh=True)
             spent = [job for job in jobs if job.attempts > self._settings.max_attempts]
             for job in spent:
                 self._bury(tx, job)

@@ -214,6 +214,16 @@ def items(tx: Transaction, workspace_id: str, job_id: str, after: int, limit: in
     return repository.items(tx, job_id, after, limit)
 
 
+def has_unfinished(tx: Transaction, document_id: str) -> bool:
+    return repository.has_unfinished(tx, document_id)
+
+
+def archive_files(tx: Transaction) -> set[str]:
+    """Keys of the stored archives that a job is still to unpack, or may be retried to."""
+    states = [JobState.QUEUED, JobState.RUNNING, JobState.FAILED, JobState.DEAD]
+    return {payload["file_key"] for payload in repository.payloads(tx, "unpack", states)}
+
+
 def settle_parent(tx: Transaction, parent_id: str) -> None:
     """Finish a batch whose items are all taken in and none of whose jobs is unfinished."""
     parent = repository.get(tx, parent_id)

@@ -79,6 +79,7 @@ STATEMENTS = (
         created_at DOUBLE PRECISION NOT NULL,
         PRIMARY KEY (document_id, version)
     )""",
+    "CREATE INDEX document_versions_by_file ON document_versions (file_key) WHERE file_key IS NOT NULL",
     """CREATE TABLE passages (
         seq INTEGER PRIMARY KEY,
         id TEXT NOT NULL UNIQUE,
@@ -140,6 +141,7 @@ STATEMENTS = (
         workspace_id TEXT NOT NULL,
         key TEXT NOT NULL,
         document_id TEXT NOT NULL REFERENCES documents(id),
+        stale INTEGER NOT NULL,
         PRIMARY KEY (workspace_id, key, document_id)
     )""",
     "CREATE INDEX link_keys_by_document ON link_keys (document_id)",
