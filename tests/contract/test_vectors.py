@@ -1,0 +1,161 @@
+"""The contract of ``VectorStore``, kept by every adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pegasus.adapters.chroma import ChromaVectorStore
+from pegasus.identifiers import new_id
+from pegasus.ports import Vector, Vectors, VectorStore
+
+DIMENSIONS = 8
+WAIT_SECONDS = 30
+
+
+@pytest.fixture(scope="module", params=["chroma"])
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VectorStore]:
+    opened = ChromaVectorStore(tmp_path_factory.mktemp("vectors"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def workspace_id() -> str:
+    return new_id()
+
+
+def axis(n: int) -> Vector:
+    return np.eye(DIMENSIONS, dtype=np.float32)[n]
+
+
+def axes(*numbers: int) -> Vectors:
+    return np.eye(DIMENSIONS, dtype=np.float32)[list(numbers)]
+
+
+def at_cosine(cosine: float) -> Vector:
+    """Of unit length, and so far from the first axis."""
+    vector = axis(0) * cosine
+    vector[1] = np.sqrt(1 - cosine**2)
+    return vector
+
+
+def random_vectors(count: int, seed: int = 1) -> Vectors:
+    made = np.random.default_rng(seed).normal(size=(count, DIMENSIONS)).astype(np.float32)
+    return made / np.linalg.norm(made, axis=1, keepdims=True)
+
+
+def nearest(store: VectorStore, workspace_id: str, vector: Vector, limit: int = 10) -> list[str]:
+    return [id_ for id_, _ in store.query(workspace_id, vector, limit)]
+
+
+def test_the_nearest_comes_first_with_its_cosine(store: VectorStore, workspace_id: str) -> None:
+    cosines = {"same": 1.0, "near": 0.8, "far": 0.1, "opposite": -1.0}
+    store.upsert(workspace_id, list(cosines), np.stack([at_cosine(c) for c in cosines.values()]))
+    found = store.query(workspace_id, axis(0), 10)
+    assert [id_ for id_, _ in found] == list(cosines)
+    assert [similarity for _, similarity in found] == pytest.approx(list(cosines.values()), abs=1e-3)
+
+
+def test_the_limit_keeps_the_nearest_and_may_exceed_what_is_there(store: VectorStore, workspace_id: str) -> None:
+    store.upsert(workspace_id, ["a", "b", "c"], np.stack([at_cosine(c) for c in (0.9, 0.5, 0.1)]))
+    assert nearest(store, workspace_id, axis(0), 2) == ["a", "b"]
+    assert nearest(store, workspace_id, axis(0), 1_000) == ["a", "b", "c"]
+
+
+def test_the_same_upsert_again_changes_nothing(store: VectorStore, workspace_id: str) -> None:
+    for _ in range(3):
+        store.upsert(workspace_id, ["a", "b"], axes(0, 1))
+    assert sorted(store.passage_ids(workspace_id)) == ["a", "b"]
+    assert nearest(store, workspace_id, axis(1)) == ["b", "a"]
+
+
+def test_an_upsert_of_another_vector_replaces_the_first(store: VectorStore, workspace_id: str) -> None:
+    store.upsert(workspace_id, ["a", "b"], axes(0, 1))
+    store.upsert(workspace_id, ["a"], axes(2))
+    assert dict(store.query(workspace_id, axis(2), 10))["a"] == pytest.approx(1, abs=1e-3)
+    assert dict(store.query(workspace_id, axis(0), 10))["a"] == pytest.approx(0, abs=1e-3)
+
+
+def test_a_deleted_passage_is_gone_and_unknown_ones_are_passed_over(store: VectorStore, workspace_id: str) -> None:
+    store.upsert(workspace_id, ["a", "b"], axes(0, 1))
+    for _ in range(2):
+        store.delete(workspace_id, ["a", "never there"])
+    assert list(store.passage_ids(workspace_id)) == ["b"]
+    assert nearest(store, workspace_id, axis(0)) == ["b"]
+    store.upsert(workspace_id, ["a"], axes(0))
+    assert nearest(store, workspace_id, axis(0)) == ["a", "b"]
+
+
+def test_a_workspace_without_vectors_is_empty(store: VectorStore, workspace_id: str) -> None:
+    store.delete(workspace_id, ["a"])
+    assert list(store.passage_ids(workspace_id)) == []
+    assert list(store.query(workspace_id, axis(0), 10)) == []
+
+
+def test_empty_lists_do_nothing(store: VectorStore, workspace_id: str) -> None:
+    store.upsert(workspace_id, ["a"], axes(0))
+    store.upsert(workspace_id, [], np.empty((0, DIMENSIONS), np.float32))
+    store.delete(workspace_id, [])
+    assert list(store.passage_ids(workspace_id)) == ["a"]
+
+
+def test_workspaces_never_see_each_other(store: VectorStore, workspace_id: str) -> None:
+    """Even under one id: a passage of another workspace is neither found, replaced nor deleted."""
+    other = new_id()
+    store.upsert(workspace_id, ["a", "shared"], axes(0, 0))
+    store.upsert(other, ["b", "shared"], axes(1, 1))
+    assert sorted(nearest(store, workspace_id, axis(1))) == ["a", "shared"]
+    assert dict(store.query(workspace_id, axis(0), 10))["shared"] == pytest.approx(1, abs=1e-3)
+    store.delete(other, ["a", "shared"])
+    assert sorted(store.passage_ids(workspace_id)) == ["a", "shared"]
+    assert list(store.passage_ids(other)) == ["b"]
+
+
+def test_a_large_document_goes_in_and_out_in_one_call(store: VectorStore, workspace_id: str) -> None:
+    """A text of the largest size that is accepted has some 30,000 passages, and they are erased together."""
+    ids = [f"p{n}" for n in range(6_000)]
+    for first in range(0, 6_000, 1_000):
+        store.upsert(workspace_id, ids[first : first + 1_000], random_vectors(1_000, seed=first))
+    assert sorted(store.passage_ids(workspace_id)) == sorted(ids)
+    store.delete(workspace_id, ids[1:])
+    assert list(store.passage_ids(workspace_id)) == ids[:1]
+
+
+def test_the_true_nearest_of_thousands_is_found(store: VectorStore, workspace_id: str) -> None:
+    """The index may be approximate, but not so that what is asked for by its own vector is missed."""
+    vectors = random_vectors(2_000)
+    store.upsert(workspace_id, [f"p{n}" for n in range(2_000)], vectors)
+    found = [nearest(store, workspace_id, vectors[n], 1) for n in range(0, 2_000, 100)]
+    assert sum(hit == [f"p{n}"] for n, hit in zip(range(0, 2_000, 100), found, strict=True)) >= 19
+
+
+def test_threads_write_and_read_at_once(store: VectorStore, workspace_id: str) -> None:
+    def write(thread: int) -> None:
+        for n in range(10):
+            store.upsert(workspace_id, [f"{thread}-{n}"], random_vectors(1, seed=thread * 100 + n))
+            store.query(workspace_id, axis(0), 5)
+
+    with ThreadPoolExecutor(4) as pool:
+        for future in [pool.submit(write, thread) for thread in range(4)]:
+            future.result(WAIT_SECONDS)
+    assert sorted(store.passage_ids(workspace_id)) == sorted(f"{t}-{n}" for t in range(4) for n in range(10))
+
+
+def test_vectors_outlive_the_process_that_stored_them(tmp_path: Path, workspace_id: str) -> None:
+    first = ChromaVectorStore(tmp_path / "vectors")
+    first.upsert(workspace_id, ["a", "b"], axes(0, 1))
+    first.delete(workspace_id, ["b"])
+    first.close()
+    second = ChromaVectorStore(tmp_path / "vectors")
+    assert list(second.passage_ids(workspace_id)) == ["a"]
+    assert nearest(second, workspace_id, axis(0)) == ["a"]
+    second.close()
+
+
+def test_a_store_that_answers_says_so(store: VectorStore) -> None:
+    store.ping()

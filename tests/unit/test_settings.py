@@ -1,0 +1,135 @@
+"""Settings: nothing set works, a bad value says which and what it takes, and nothing set is silently ignored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pegasus.errors import Misconfigured
+from pegasus.settings import Settings, load_settings
+
+
+@pytest.fixture
+def settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "pegasus.env"
+    monkeypatch.setenv("PEGASUS_SETTINGS_FILE", str(path))
+    return path
+
+
+def test_nothing_set_is_embedded_on_this_machine() -> None:
+    settings = load_settings()
+    assert (settings.host, settings.port, settings.embedder, settings.agent) == (
+        "127.0.0.1", 8000, "minilm", "extractive",
+    )  # fmt: skip
+    assert settings.data == Path.home() / ".pegasus"
+    assert settings.embedding_threads >= 1
+
+
+@pytest.mark.parametrize(("name", "value", "takes"), [
+    ("PEGASUS_PORT", "70000", "65535"),
+    ("PEGASUS_PORT", "http", "integer"),
+    ("PEGASUS_PORT", "", "integer"),
+    ("PEGASUS_EMBEDDER", "gpt", "minilm"),
+    ("PEGASUS_JOB_MAX_ATTEMPTS", "0", "1"),
+    ("PEGASUS_PARSE_TIMEOUT_SECONDS", "-1", "0"),
+    ("PEGASUS_LOG_LEVEL", "loud", "warning"),
+])  # fmt: skip
+def test_a_bad_value_names_the_setting_and_what_it_takes(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, takes: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(Misconfigured) as raised:
+        load_settings()
+    assert name in raised.value.detail
+    assert takes in raised.value.detail
+    assert raised.value.hint
+
+
+def test_a_bad_value_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PEGASUS_PORT", "70000")
+    with pytest.raises(Misconfigured, match="70000"):
+        load_settings()
+
+
+def test_every_bad_value_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PEGASUS_PORT", "x")
+    monkeypatch.setenv("PEGASUS_AGENT", "y")
+    with pytest.raises(Misconfigured, match=r"(?s)(?=.*PEGASUS_PORT)(?=.*PEGASUS_AGENT)"):
+        load_settings()
+
+
+def test_a_bad_override_names_the_setting() -> None:
+    with pytest.raises(Misconfigured, match="PEGASUS_PORT"):
+        load_settings(port=-1)
+
+
+def test_an_override_goes_before_the_environment_and_that_before_the_file(
+    monkeypatch: pytest.MonkeyPatch, settings_file: Path
+) -> None:
+    settings_file.write_text("PEGASUS_PORT=1\nPEGASUS_HOST=1.1.1.1\nPEGASUS_LOG_LEVEL=debug\n")
+    monkeypatch.setenv("PEGASUS_PORT", "2")
+    monkeypatch.setenv("PEGASUS_HOST", "2.2.2.2")
+    settings = load_settings(port=3, host=None)
+    assert (settings.port, settings.host, settings.log_level) == (3, "2.2.2.2", "debug")
+
+
+def test_a_bad_value_in_the_file_names_the_setting(settings_file: Path) -> None:
+    settings_file.write_text("# a comment\nPEGASUS_PORT=none\n")
+    with pytest.raises(Misconfigured, match="PEGASUS_PORT"):
+        load_settings()
+
+
+def test_a_file_that_is_not_there_is_an_error(settings_file: Path) -> None:
+    with pytest.raises(Misconfigured, match="PEGASUS_SETTINGS_FILE"):
+        load_settings()
+
+
+def test_a_file_that_is_no_text_is_an_error_for_a_person(settings_file: Path) -> None:
+    settings_file.write_bytes(b"PEGASUS_HOST=\xff\xfe\n")
+    with pytest.raises(Misconfigured):
+        load_settings()
+
+
+SERVER_TIER = ("DATABASE_URL", "REDIS_URL", "PEGASUS_VECTORS_URL", "PEGASUS_GRAPH_URL", "PEGASUS_FILES_URL")
+
+
+@pytest.mark.parametrize("name", SERVER_TIER)
+def test_a_server_that_would_not_be_used_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "postgresql://db/pegasus")
+    with pytest.raises(Misconfigured, match=name):
+        load_settings()
+    monkeypatch.setenv(name, "")
+    load_settings()
+
+
+@pytest.mark.parametrize("name", SERVER_TIER)
+def test_a_server_in_the_file_that_would_not_be_used_is_refused(settings_file: Path, name: str) -> None:
+    settings_file.write_text(f"{name}=postgresql://db/pegasus\n")
+    with pytest.raises(Misconfigured, match=name):
+        load_settings()
+
+
+def test_another_programs_variables_are_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("KEY", "URL", "HOST", "PORT", "DATA", "AGENT"):
+        monkeypatch.setenv(name, "1")
+    assert load_settings() == Settings()
+    assert load_settings().key is None
+
+
+def test_the_key_is_taken_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PEGASUS_KEY", "pgs_secret")
+    settings = load_settings()
+    assert settings.key == "pgs_secret"
+    assert "pgs_secret" not in repr(settings)
+
+
+def test_the_data_directory_is_absolute_and_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_settings(data="here").data == tmp_path / "here"
+    assert load_settings(data="~/here").data == Path.home() / "here"
+
+
+def test_a_data_directory_of_nobody_is_an_error_for_a_person() -> None:
+    with pytest.raises(Misconfigured, match="PEGASUS_DATA"):
+        load_settings(data="~nobody-of-this-name/here")
