@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from pegasus.application import Application
-from pegasus.bootstrap import build, data_directory, local_access
+from pegasus.bootstrap import build, local_access
+from pegasus.data_directory import data_directory
 from pegasus.ingestion.batch import BatchIntake
 from pegasus.settings import load_settings
 

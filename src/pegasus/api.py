@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pegasus import __version__
@@ -23,7 +24,7 @@ from pegasus.identifiers import new_id
 from pegasus.jobs import endpoints as jobs
 from pegasus.schemas import Schema
 from pegasus.search import endpoints as search
-from pegasus.web import PROBLEM_MEDIA_TYPE, App, problem_response
+from pegasus.web import PROBLEM_MEDIA_TYPE, App, KeyGate, problem_response
 
 log = structlog.get_logger("pegasus.access")
 
@@ -65,6 +66,7 @@ def create_api(application: Application) -> FastAPI:
     _handle_errors(api)
     limit = application.settings.max_upload_bytes + _MULTIPART_ROOM_BYTES
     api.add_middleware(BodyLimit, max_body_bytes=limit)
+    api.add_middleware(KeyGate, application=application)
     api.add_middleware(AccessLog)
     return api
 
@@ -89,6 +91,8 @@ def _state_of(name: str, check: Any) -> DependencyState:
         check()
     except PegasusError as error:
         detail = error.detail
+    except Exception as error:  # noqa: BLE001 - whatever it is, the dependency is not ready, and that is the answer.
+        detail = f"{type(error).__name__}: {error}"
     latency_ms = round((time.perf_counter() - begun) * 1000, 2)
     return DependencyState(name=name, ready=detail is None, latency_ms=latency_ms, detail=detail)
 
@@ -137,6 +141,7 @@ class BodyLimit:
             await problem_response(self._error())(scope, receive, send)
             return
         read = 0
+        answered = False
 
         async def limited() -> Message:
             nonlocal read
@@ -146,7 +151,16 @@ class BodyLimit:
                 raise self._error()
             return message
 
-        await self._app(scope, limited, send)
+        async def truthful(message: Message) -> None:
+            """Whatever the framework makes of a body that ended in an error, the answer is that it was too large."""
+            nonlocal answered
+            if read <= self._max_body_bytes:
+                await send(message)
+            elif not answered:
+                answered = True
+                await problem_response(self._error())(scope, receive, send)
+
+        await self._app(scope, limited, truthful)
 
     def _error(self) -> TooLarge:
         return TooLarge(
@@ -177,6 +191,8 @@ class AccessLog:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self._app(scope, receive, noting)
+            except ClientDisconnect:
+                log.info("http.client_gone", method=scope["method"], path=scope["path"])
             except Exception:
                 log.exception("http.unexpected_error", method=scope["method"], path=scope["path"])
                 if status:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -15,9 +14,10 @@ import structlog
 from pegasus.access import service as access
 from pegasus.application import Application
 from pegasus.chat.service import ChatService
+from pegasus.data_directory import KEY_FILE, data_directory
 from pegasus.documents import service as documents
 from pegasus.domain import Lane
-from pegasus.errors import Conflict, Misconfigured, Unavailable
+from pegasus.errors import Misconfigured, Unavailable
 from pegasus.graph.service import GraphService
 from pegasus.ingestion.service import EntityFinder, Indexer
 from pegasus.ingestion.tasks import EraseTask, IngestTask, UnpackTask
@@ -32,40 +32,8 @@ from pegasus.text.entities import find_mentions
 
 log = structlog.get_logger(__name__)
 
-KEY_FILE = "key"
-SERVER_FILE = "server.json"
-LOCK_FILE = "lock"
 # Below the 10 s that container engines grant by default.
 _STOP_SECONDS = 7.0
-
-
-@contextmanager
-def data_directory(path: Path) -> Iterator[Path]:
-    """Hold a data directory for this process alone; made, for its owner only, where it is missing.
-
-    Two processes on one Chroma directory silently lose embeddings, so there is no second one.
-    Raises ``Conflict`` when another process has it, ``Misconfigured`` when it cannot be used.
-    """
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = (path / LOCK_FILE).open("a+")
-    except OSError as error:
-        raise Misconfigured(
-            f"The data directory {path} cannot be used: {error.strerror}.", hint="Give another one with --data."
-        ) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            lock.seek(0)
-            raise Conflict(
-                f"Another Pegasus (process {lock.read().strip() or 'unknown'}) is using {path}.",
-                hint="Stop it, or give another directory with --data.",
-            ) from error
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield path
 
 
 @contextmanager

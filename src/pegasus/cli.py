@@ -8,11 +8,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from pegasus.errors import PegasusError
+from pegasus.errors import Conflict, PegasusError
 
 if TYPE_CHECKING:
     from pegasus.client import Client
@@ -112,11 +112,17 @@ def up(
 ) -> None:
     """Serve everything in one process, on stores in the data directory."""
     from pegasus.bootstrap import embedded, local_access
-    from pegasus.client import Client
+    from pegasus.client import Client, running_server
+    from pegasus.data_directory import holder
     from pegasus.demo import show_demo
     from pegasus.server import address_of, announced, listen, serve
 
     settings = _settings(data=data, host=host, port=port)
+    if running := running_server(settings.data):
+        raise Conflict(
+            f"Pegasus is running on {settings.data} already, at {running} (process {holder(settings.data)}).",
+            hint="Use it, stop it, or give another directory with --data.",
+        )
     # The port first: it is what most often is not to be had, and the stores take seconds to open.
     with listen(settings.host, settings.port) as bound, embedded(settings) as application:
         address = address_of(bound)
@@ -153,14 +159,16 @@ def add(
         _print_json(outcomes)
     else:
         print_outcomes(outcomes)
-    if any(outcome["state"] in ("failed", "dead") for outcome in outcomes):
+    if any(outcome["error"] for outcome in outcomes):
         raise typer.Exit(1)
 
 
 @app.command()
 def search(
     query: Annotated[str, typer.Argument(help="What to look for.")],
-    mode: Annotated[str, typer.Option(help="hybrid, lexical (words) or semantic (meaning).")] = "hybrid",
+    mode: Annotated[
+        Literal["hybrid", "lexical", "semantic"], typer.Option(help="By words, by meaning or both.")
+    ] = "hybrid",
     limit: Annotated[int, typer.Option(min=1, max=100, help="How many passages to show.")] = 5,
     tag: Tags = None,
     since: Since = None,
@@ -236,6 +244,8 @@ def erase(
         finished = follow(client, [job["id"] for job in jobs], "Erasing")
     if as_json:
         _print_json(finished)
+    elif not wanted:
+        print(f"No document has the tag {tag!r}; nothing was erased.")
     else:
         print(f"{sum(job['state'] == 'succeeded' for job in finished)} of {len(finished)} documents are erased.")
     if any(job["state"] != "succeeded" for job in finished):

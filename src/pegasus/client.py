@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import time
 from collections.abc import Iterator, Mapping
@@ -12,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from pegasus.bootstrap import KEY_FILE, LOCK_FILE, SERVER_FILE
+from pegasus.data_directory import KEY_FILE, SERVER_FILE, holder
 from pegasus.errors import Conflict, NotFound, PegasusError, Unauthorized, Unavailable
 from pegasus.settings import Settings
 
@@ -38,7 +37,11 @@ class Client:
     def __init__(self, address: str, key: str, *, is_own: bool = False) -> None:
         """``is_own``: the server lives only as long as this client."""
         self.is_own = is_own
-        self._http = httpx.Client(base_url=address, headers={"X-API-Key": key}, timeout=_TIMEOUT)
+        # Loading the certificates takes longer than most requests to a local server, which needs none.
+        needs_certificates = address.startswith("https:")
+        self._http = httpx.Client(
+            base_url=address, headers={"X-API-Key": key}, timeout=_TIMEOUT, verify=needs_certificates
+        )
         self.address = address
 
     def call(self, method: str, path: str, **options: Any) -> Any:
@@ -51,12 +54,15 @@ class Client:
 
     def lines(self, path: str) -> Iterator[Any]:
         """Each line of an ``application/x-ndjson`` answer."""
-        with self._http.stream("GET", path) as response:
-            if response.is_error:
-                response.read()
-                _body(response)
-            for line in response.iter_lines():
-                yield json.loads(line)
+        try:
+            with self._http.stream("GET", path) as response:
+                if response.is_error:
+                    response.read()
+                    _body(response)
+                for line in response.iter_lines():
+                    yield json.loads(line)
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from error
 
     def events(self, path: str, body: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         """(name, data) of server-sent events as they come. An ``error`` event is raised as ``ProblemError``."""
@@ -150,27 +156,15 @@ def running_server(directory: Path) -> str | None:
 
     Raises ``Conflict`` when a process has it that is no server, as a command that is just using the stores.
     """
-    holder = _holder(directory / LOCK_FILE)
-    if holder is None:
+    process = holder(directory)
+    if process is None:
         return None
     file = directory / SERVER_FILE
     announced = json.loads(file.read_text()) if file.is_file() else {}
     # A killed server's file stays behind, and somebody else may have its port by now.
-    if str(announced.get("process")) != holder:
+    if str(announced.get("process")) != process:
         raise Conflict(
             f"Another pegasus command is using {directory}, or a server is just starting.",
             hint="Try again in a moment.",
         )
     return str(announced["address"])
-
-
-def _holder(lock_file: Path) -> str | None:
-    """The process that holds the lock, as it wrote it there; None when none does."""
-    if not lock_file.is_file():
-        return None
-    with lock_file.open() as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return lock.read().strip()
-    return None

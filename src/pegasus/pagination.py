@@ -32,5 +32,5 @@ def page_of(rows: Sequence[T], limit: int) -> Page[T]:
 
 def checked_cursor(cursor: str | None) -> str | None:
     if cursor is not None and not is_id(cursor):
-        raise Invalid(f"The cursor {cursor!r} is not one.", hint="Pass next_cursor of the page before, unchanged.")
+        raise Invalid(f"The cursor {cursor[:64]!r} is not one.", hint="Pass next_cursor of the page before, unchanged.")
     return cursor

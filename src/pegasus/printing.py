@@ -21,7 +21,7 @@ _PIPE_WIDTH = 200
 
 
 def console() -> Console:
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH, soft_wrap=False)
+    return Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH, soft_wrap=False)
 
 
 def table(*columns: str) -> Table:

@@ -16,7 +16,7 @@ import uvicorn
 
 from pegasus.api import create_api
 from pegasus.application import Application
-from pegasus.bootstrap import SERVER_FILE
+from pegasus.data_directory import SERVER_FILE
 from pegasus.errors import Misconfigured, Unavailable
 
 _DRAIN_SECONDS = 5
@@ -65,6 +65,8 @@ def listen(host: str, port: int) -> socket.socket:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))
+        # At once, though nobody answers yet: until then another process could still take the same address.
+        bound.listen()
     except OSError as error:
         bound.close()
         raise Misconfigured(

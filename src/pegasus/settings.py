@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
+from dotenv import dotenv_values
 from pydantic import AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -17,7 +18,10 @@ from pegasus.errors import Misconfigured
 
 # The server tier's names are a contract already. Until its adapters are here, silence would mean that somebody who
 # set them believes their data to be in PostgreSQL while it goes to a file.
-_SERVER_TIER = ("DATABASE_URL", "REDIS_URL", "PEGASUS_VECTORS_URL", "PEGASUS_GRAPH_URL", "PEGASUS_FILES_URL")
+_SERVER_TIER = (
+    "DATABASE_URL", "REDIS_URL", "PEGASUS_VECTORS_URL", "PEGASUS_GRAPH_URL", "PEGASUS_FILES_URL", "PEGASUS_CACHE_URL",
+    "VERTEX_AI_PROJECT_ID", "VERTEX_AI_LOCATION", "VERTEX_AI_AGENT_ENGINE_ID",
+)  # fmt: skip
 
 
 class Settings(BaseSettings):
@@ -73,16 +77,17 @@ def load_settings(**overrides: object) -> Settings:
 
     Raises ``Misconfigured`` naming each bad setting, what it got and what it takes.
     """
+    file = os.environ.get("PEGASUS_SETTINGS_FILE")
+    if file and not Path(file).is_file():
+        raise Misconfigured(f"PEGASUS_SETTINGS_FILE names {file}, which is not a file.", hint="Mend the path.")
+    named = {**(dotenv_values(file) if file else {}), **os.environ}
     for name in _SERVER_TIER:
-        if os.environ.get(name):
+        if named.get(name):
             raise Misconfigured(
                 f"{name} is set, but this release only has the embedded stores.",
                 hint=f"Unset {name}, or use a release with the server tier.",
             )
     given = {name: value for name, value in overrides.items() if value is not None}
-    file = os.environ.get("PEGASUS_SETTINGS_FILE")
-    if file and not Path(file).is_file():
-        raise Misconfigured(f"PEGASUS_SETTINGS_FILE names {file}, which is not a file.", hint="Mend the path.")
     try:
         return Settings(_env_file=file, **given)  # type: ignore[call-arg, arg-type]
     except ValidationError as error:

@@ -61,9 +61,11 @@ def _expanded(source: str) -> Iterator[str | Path]:
     path = Path(source).expanduser().absolute()
     if not path.exists():
         raise NotFound(f"There is no file or folder {path}.", hint="Check the path.")
-    if not path.is_dir():
+    if path.is_file():
         yield path
         return
+    if not path.is_dir():
+        raise Invalid(f"{path} is neither a file nor a folder.", hint="Give the path of a document.")
     for folder, subfolders, names in os.walk(path):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         for name in sorted(names):
@@ -73,7 +75,7 @@ def _expanded(source: str) -> Iterator[str | Path]:
 
 
 def _add(client: Client, file: str | Path, tags: Sequence[str]) -> Outcome:
-    outcome: Outcome = {"source": str(file), "document_id": None, "job_id": None, "title": "", "error": None}
+    outcome: Outcome = {"source": _shown(str(file)), "document_id": None, "job_id": None, "title": "", "error": None}
     try:
         answer = _send_page(client, file, tags) if isinstance(file, str) else _send_file(client, file, tags)
     except Unavailable:
@@ -89,6 +91,11 @@ def _add(client: Client, file: str | Path, tags: Sequence[str]) -> Outcome:
     }
 
 
+def _shown(name: str) -> str:
+    """A name that can be printed and sent; one that is not UTF-8 on the disk has marks in the place of what is not."""
+    return name.encode("utf-8", "replace").decode()
+
+
 def _send_file(client: Client, path: Path, tags: Sequence[str]) -> Any:
     try:
         with path.open("rb") as stream:
@@ -96,7 +103,7 @@ def _send_file(client: Client, path: Path, tags: Sequence[str]) -> Any:
             return client.call(
                 "POST",
                 "/v1/documents",
-                files={"file": (path.name, stream, media_type)},
+                files={"file": (_shown(path.name), stream, media_type)},
                 data={"uri": path.as_uri(), "tags": list(tags)},
             )
     except OSError as error:

@@ -9,10 +9,13 @@ from typing import Annotated, Any
 
 import structlog
 from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.security import APIKeyHeader, HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
 from pydantic import BaseModel
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pegasus.access.service import Principal
 from pegasus.application import Application
@@ -38,12 +41,34 @@ def application(request: Request) -> Application:
 App = Annotated[Application, Depends(application)]
 
 
-def principal(
-    app: App,
-    key: Annotated[str | None, Depends(_api_key)],
-    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+async def principal(
+    request: Request,
+    _key: Annotated[str | None, Depends(_api_key)],
+    _bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> Principal:
-    return app.doorkeeper.admit(key or (bearer.credentials if bearer else None))
+    """Who asks. ``KeyGate`` has checked the key before the body was read; the parameters are for the OpenAPI page."""
+    found: Principal = request.state.principal
+    return found
+
+
+class KeyGate:
+    """Lets only requests with a valid key through to /v1, before anything of their body is read or parsed."""
+
+    def __init__(self, app: ASGIApp, application: Application) -> None:
+        self._app, self._application = app, application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith("/v1/"):
+            headers = Headers(scope=scope)
+            scheme, _, token = headers.get("authorization", "").partition(" ")
+            key = headers.get("x-api-key") or (token.strip() if scheme.lower() == "bearer" else None)
+            try:
+                found = await run_in_threadpool(self._application.doorkeeper.admit, key)
+            except PegasusError as error:
+                await problem_response(error)(scope, receive, send)
+                return
+            scope.setdefault("state", {})["principal"] = found
+        await self._app(scope, receive, send)
 
 
 Caller = Annotated[Principal, Depends(principal)]
@@ -52,7 +77,7 @@ Caller = Annotated[Principal, Depends(principal)]
 def checked_id(value: str, what: str) -> str:
     """An id from a path; whatever is not a UUID names nothing, which is all that the caller need know."""
     if not is_id(value):
-        raise NotFound(f"There is no {what} {value[:64]!r}.")
+        raise NotFound(f"There is no {what} {value[:64]!r}.", hint="Ids are UUIDs, as the lists return them.")
     return value
 
 

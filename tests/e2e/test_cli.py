@@ -19,9 +19,9 @@ import pytest
 import typer
 from processes import PEGASUS, ServerProcess, environment
 
-from pegasus.bootstrap import data_directory
 from pegasus.cli import app
 from pegasus.client import running_server
+from pegasus.data_directory import data_directory
 from pegasus.demo import QUESTION
 from pegasus.errors import Conflict, Misconfigured
 from pegasus.samples import SampleDocument, make_docx, make_pdf

@@ -62,7 +62,7 @@ class Workspace:
         stored = intake.store(self.application.files, self.id, io.BytesIO(content), upload, 10**8)
         with self.relational.write() as tx:
             taken = intake.add_file(tx, self.id, stored)
-            kept = documents.is_file_known(tx, stored.file_key)
+            kept = taken.added is None or documents.is_file_known(tx, stored.file_key)
         if not kept:  # As the API does.
             self.application.files.delete(stored.file_key)
         return taken

@@ -13,8 +13,9 @@ from conftest import finished
 from stores import differences
 
 from pegasus.application import Application
-from pegasus.bootstrap import KEY_FILE, SERVER_FILE, build, data_directory, embedded, local_access
+from pegasus.bootstrap import build, embedded, local_access
 from pegasus.client import Client, running_server
+from pegasus.data_directory import KEY_FILE, SERVER_FILE, data_directory
 from pegasus.documents import service as documents
 from pegasus.errors import Conflict, Misconfigured, Unavailable
 from pegasus.ingestion import intake

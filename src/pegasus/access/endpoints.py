@@ -33,7 +33,7 @@ def list_keys(
     return PageOf(items=[KeyOut.of(key) for key in page.items], next_cursor=page.next_cursor)
 
 
-@router.delete("/{key_id}", status_code=204, responses=problems(401, 404))
+@router.delete("/{key_id}", status_code=204, responses=problems(401, 404, 422))
 def revoke_key(app: App, caller: Caller, key_id: str) -> Response:
     """From now on the key opens nothing."""
     with app.relational.write() as tx:

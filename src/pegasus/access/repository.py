@@ -99,3 +99,10 @@ def delete_responses_before(tx: Transaction, workspace_id: str, time: float) -> 
     tx.execute(
         "DELETE FROM idempotency_keys WHERE workspace_id = :w AND created_at < :t", {"w": workspace_id, "t": time}
     )
+
+
+def delete_responses_with(tx: Transaction, workspace_id: str, text: str) -> None:
+    tx.execute(
+        "DELETE FROM idempotency_keys WHERE workspace_id = :w AND response LIKE '%' || :text || '%'",
+        {"w": workspace_id, "text": text},
+    )

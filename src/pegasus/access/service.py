@@ -15,6 +15,7 @@ from pegasus.errors import Conflict, Invalid, NotFound, Unauthorized
 from pegasus.identifiers import new_id, sha256_hex
 from pegasus.pagination import Page, page_of
 from pegasus.ports import RelationalStore, Transaction
+from pegasus.text.lines import printable
 
 _PREFIX = "pgs_"
 _KEY_BYTES = 32
@@ -46,6 +47,7 @@ def create_key(tx: Transaction, workspace_id: str, name: str) -> tuple[ApiKey, s
     name = " ".join(name.split())
     if not name or len(name) > _MAX_NAME:
         raise Invalid(f"A key's name has 1 to {_MAX_NAME} characters.", hint="Name the app or person that uses it.")
+    printable("name", name, _MAX_NAME)
     secret = _PREFIX + secrets.token_urlsafe(_KEY_BYTES)
     key = ApiKey(new_id(), workspace_id, name, secret[: len(_PREFIX) + 4], time.time(), None, None)
     repository.insert_key(tx, key, sha256_hex(secret))
@@ -116,13 +118,20 @@ def once(tx: Transaction, workspace_id: str, key: str | None, request_sha256: st
 
 def recall(tx: Transaction, workspace_id: str, key: str, request_sha256: str) -> Reply | None:
     if not 1 <= len(key) <= _MAX_IDEMPOTENCY_KEY:
-        raise Invalid(f"An Idempotency-Key has 1 to {_MAX_IDEMPOTENCY_KEY} characters.")
+        raise Invalid(
+            f"An Idempotency-Key has 1 to {_MAX_IDEMPOTENCY_KEY} characters.", hint="A UUID for each request will do."
+        )
     row = repository.find_response(tx, workspace_id, key)
     if row is None:
         return None
     if row["request_sha256"] != request_sha256:
         raise Conflict("This Idempotency-Key was used for another request.", hint="Use a fresh key for each request.")
     return Reply(row["status"], json.loads(row["response"]))
+
+
+def forget_replies(tx: Transaction, workspace_id: str, mentioning: str) -> None:
+    """Drop remembered replies that have a text in them, as the id of a document that is erased."""
+    repository.delete_responses_with(tx, workspace_id, mentioning)
 
 
 def remember(tx: Transaction, workspace_id: str, key: str, request_sha256: str, reply: Reply) -> Reply:

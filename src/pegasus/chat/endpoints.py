@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -22,8 +23,10 @@ from pegasus.chat.schemas import (
 )
 from pegasus.chat.service import Event
 from pegasus.domain import Answer, Citation
+from pegasus.errors import Conflict
 from pegasus.identifiers import sha256_hex
 from pegasus.pagination import checked_cursor
+from pegasus.ports import Transaction
 from pegasus.schemas import Cursor, PageOf
 from pegasus.search.schemas import PassageOut
 from pegasus.web import App, Caller, checked_id, event, problems, stream
@@ -49,7 +52,7 @@ def ask(request: Request, app: App, caller: Caller, given: AskIn) -> AnswerOut |
     """
     options: dict[str, Any] = {"limit": given.limit, "filters": given.filters()}
     if _wants_events(request):
-        return stream(map(_encoded, app.chat.stream(caller.workspace_id, given.question, **options)))
+        return _streamed(app.chat.stream(caller.workspace_id, given.question, **options))
     return AnswerOut.of(app.chat.ask(caller.workspace_id, given.question, **options))
 
 
@@ -93,7 +96,7 @@ def list_sessions(
     return PageOf(items=[SessionOut.of(session) for session in page.items], next_cursor=page.next_cursor)
 
 
-@router.get("/sessions/{session_id}", responses=problems(401, 404))
+@router.get("/sessions/{session_id}", responses=problems(401, 404, 422))
 def read_session(app: App, caller: Caller, session_id: str) -> SessionWithMessages:
     """A session with its messages in order."""
     with app.relational.read() as tx:
@@ -103,7 +106,7 @@ def read_session(app: App, caller: Caller, session_id: str) -> SessionWithMessag
     return SessionWithMessages(**found.model_dump(), messages=[MessageOut.of(message) for message in messages])
 
 
-@router.delete("/sessions/{session_id}", status_code=204, responses=problems(401, 404))
+@router.delete("/sessions/{session_id}", status_code=204, responses=problems(401, 404, 422))
 def delete_session(app: App, caller: Caller, session_id: str) -> Response:
     """Delete a session and its messages."""
     with app.relational.write() as tx:
@@ -136,15 +139,24 @@ def post_message(
     if known:
         return stream(iter([event("done", known.body)])) if _wants_events(request) else JSONResponse(known.body)
 
-    def answer() -> Iterator[Event]:
-        for item in app.chat.converse(caller.workspace_id, session_id, given.content):
-            if idempotency_key and isinstance(item.data, Answer):
-                reply = Reply(200, AnswerOut.of(item.data).model_dump(mode="json"))
-                with app.relational.write() as tx:
-                    remember(tx, caller.workspace_id, idempotency_key, fingerprint, reply)
-            yield item
+    def remember_reply(tx: Transaction, answer: Answer) -> None:
+        if idempotency_key is None:
+            return
+        if recall(tx, caller.workspace_id, idempotency_key, fingerprint):
+            raise Conflict(
+                "The same request has been answered meanwhile.", hint="Send it once more to get that answer."
+            )
+        reply = Reply(200, AnswerOut.of(answer).model_dump(mode="json"))
+        remember(tx, caller.workspace_id, idempotency_key, fingerprint, reply)
 
+    events = app.chat.converse(caller.workspace_id, session_id, given.content, remember_reply)
     if _wants_events(request):
-        return stream(map(_encoded, answer()))
-    *_, last = answer()
+        return _streamed(events)
+    *_, last = events
     return Response(AnswerOut.of(last.answer).model_dump_json(), media_type="application/json")
+
+
+def _streamed(events: Iterator[Event]) -> StreamingResponse:
+    """The first event is awaited before the headers go out: what is wrong with a request still has its status."""
+    first = next(events)
+    return stream(map(_encoded, chain([first], events)))

@@ -74,15 +74,32 @@ def insert_message(tx: Transaction, message: Message) -> None:
 
 def messages(tx: Transaction, session_id: str) -> Sequence[Message]:
     rows = tx.all("SELECT * FROM messages WHERE session_id = :id ORDER BY id", {"id": session_id})
-    return [
-        Message(
-            id=row["id"],
-            session_id=row["session_id"],
-            role=row["role"],
-            content=row["content"],
-            created_at=row["created_at"],
-            citations=[Citation(**citation) for citation in json.loads(row["citations"])],
-            model=row["model"],
-        )
-        for row in rows
-    ]
+    return [_message_from(row) for row in rows]
+
+
+def messages_citing(tx: Transaction, workspace_id: str, document_id: str) -> Sequence[Message]:
+    rows = tx.all(
+        "SELECT m.* FROM messages m JOIN sessions s ON s.id = m.session_id WHERE s.workspace_id = :w"
+        " AND m.citations LIKE '%' || :id || '%'",
+        {"w": workspace_id, "id": document_id},
+    )
+    return [_message_from(row) for row in rows]
+
+
+def replace_content(tx: Transaction, message_id: str, content: str, citations: Sequence[Citation]) -> None:
+    tx.execute(
+        "UPDATE messages SET content = :content, citations = :citations WHERE id = :id",
+        {"content": content, "citations": json.dumps([asdict(c) for c in citations]), "id": message_id},
+    )
+
+
+def _message_from(row: Row) -> Message:
+    return Message(
+        id=row["id"],
+        session_id=row["session_id"],
+        role=row["role"],
+        content=row["content"],
+        created_at=row["created_at"],
+        citations=[Citation(**citation) for citation in json.loads(row["citations"])],
+        model=row["model"],
+    )

@@ -63,7 +63,9 @@ class AnswerOut(Schema):
 
 
 class SessionIn(Schema):
-    title: str = Field(default="", max_length=500, description="Empty: the first question becomes the title")
+    title: str = Field(
+        default="", max_length=500, description="Empty: the first question becomes the title", examples=["Roof repairs"]
+    )
 
 
 class SessionOut(Schema):

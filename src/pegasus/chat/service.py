@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -18,11 +18,13 @@ from pegasus.identifiers import new_id
 from pegasus.pagination import Page, page_of
 from pegasus.ports import Agent, RelationalStore, Transaction
 from pegasus.search.service import SearchService
+from pegasus.text.lines import printable
 
 log = structlog.get_logger(__name__)
 
-_MAX_TITLE = 80
+_MAX_TITLE, _QUESTION_AS_TITLE = 500, 80
 _MAX_CONTENT = 4_000
+QUOTED_ERASED = "This answer quoted a document that was erased since."
 NOTHING_FOUND = "I found nothing in the documents that answers this."
 
 
@@ -82,8 +84,13 @@ class ChatService:
         log.warning("chat.citation_withheld", document_id=citation.document_id, version=citation.version)
         return None
 
-    def converse(self, workspace_id: str, session_id: str, content: str) -> Iterator[Event]:
-        """Answer a message of a session; question and answer are kept when the answer is complete."""
+    def converse(
+        self, workspace_id: str, session_id: str, content: str, when_kept: Callable[[Transaction, Answer], None]
+    ) -> Iterator[Event]:
+        """Answer a message of a session; question and answer are kept when the answer is complete.
+
+        ``when_kept`` is called in the transaction that keeps them, and may undo it by raising.
+        """
         content = content.strip()
         if not content or len(content) > _MAX_CONTENT:
             raise Invalid(f"A message has 1 to {_MAX_CONTENT:,} characters.")
@@ -92,22 +99,27 @@ class ChatService:
         asked_at = time.time()
         for event in self.stream(workspace_id, content):
             if isinstance(event.data, Answer):
-                self._keep(session, content, asked_at, event.data)
+                self._keep(session, content, asked_at, event.data, when_kept)
             yield event
 
-    def _keep(self, session: Session, content: str, asked_at: float, answer: Answer) -> None:
+    def _keep(
+        self, session: Session, content: str, asked_at: float, answer: Answer,
+        when_kept: Callable[[Transaction, Answer], None],
+    ) -> None:  # fmt: skip
         question = Message(new_id(), session.id, "user", content, asked_at)
         reply = Message(new_id(), session.id, "assistant", answer.text, time.time(), answer.citations, answer.model)
         with self._relational.write() as tx:
             get_session(tx, session.workspace_id, session.id)
             repository.insert_message(tx, question)
             repository.insert_message(tx, reply)
-            repository.touch(tx, session.id, session.title or content[:_MAX_TITLE], time.time())
+            title = session.title or " ".join(content.split())[:_QUESTION_AS_TITLE]
+            repository.touch(tx, session.id, title, time.time())
+            when_kept(tx, answer)
 
 
 def create_session(tx: Transaction, workspace_id: str, title: str) -> Session:
     now = time.time()
-    session = Session(new_id(), workspace_id, title[:_MAX_TITLE], now, now)
+    session = Session(new_id(), workspace_id, printable("title", title, _MAX_TITLE), now, now)
     repository.insert_session(tx, session)
     return session
 
@@ -135,3 +147,10 @@ def messages(tx: Transaction, workspace_id: str, session_id: str) -> list[Messag
 def delete_session(tx: Transaction, workspace_id: str, session_id: str) -> None:
     get_session(tx, workspace_id, session_id)
     repository.delete_session(tx, session_id)
+
+
+def forget_document(tx: Transaction, workspace_id: str, document_id: str) -> None:
+    """Take the words of a document that is erased out of the answers that quoted it."""
+    for message in repository.messages_citing(tx, workspace_id, document_id):
+        left = [citation for citation in message.citations if citation.document_id != document_id]
+        repository.replace_content(tx, message.id, QUOTED_ERASED, left)

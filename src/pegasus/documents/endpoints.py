@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from starlette.datastructures import FormData, UploadFile
 
-from pegasus.access.service import Principal, Reply, once
+from pegasus.access.service import Principal, Reply, forget_replies, once, recall, remember
 from pegasus.application import Application
+from pegasus.chat import service as chat
 from pegasus.documents import service
 from pegasus.documents.schemas import ContentOut, DocumentAdded, DocumentIn, DocumentOut, JobAccepted, first_error
 from pegasus.errors import Invalid, UnsupportedFormat
@@ -27,9 +27,15 @@ from pegasus.web import App, Caller, checked_id, problems
 
 router = APIRouter(prefix="/v1/documents", tags=["documents"])
 
+_METADATA = TypeAdapter(dict[str, Any])
+
 IdempotencyKey = Annotated[
     str | None, Header(description="Any string; the same request with the same key is done once", max_length=200)
 ]
+
+_BATCH_TYPES = ("application/x-ndjson", "application/ndjson", "application/jsonl", "")
+# Stands for the request in place of its body's digest, which is only known when the stream has ended.
+_BATCH = sha256_hex("batch")
 
 _UPLOAD_SCHEMA = {
     "type": "object",
@@ -47,7 +53,10 @@ _ADD_BODY = {
         "required": True,
         "content": {
             "application/json": {"schema": DocumentIn.model_json_schema()},
-            "multipart/form-data": {"schema": _UPLOAD_SCHEMA},
+            "multipart/form-data": {
+                "schema": _UPLOAD_SCHEMA,
+                "example": {"file": "report.pdf", "title": "Report", "tags": ["work"], "metadata": '{"year": 2026}'},
+            },
         },
     }
 }
@@ -152,18 +161,17 @@ def _text_field(form: FormData, name: str) -> str | None:
 
 def _metadata(text: str | None) -> dict[str, Any]:
     try:
-        value = json.loads(text) if text else {}
-    except (ValueError, RecursionError) as error:
-        raise Invalid(f"The field metadata is not JSON: {error}.") from error
-    if not isinstance(value, dict):
-        raise Invalid("The field metadata is not a JSON object.")
-    return value
+        return _METADATA.validate_json(text) if text else {}
+    except ValidationError as error:
+        raise Invalid(
+            f"The field metadata is not a JSON object: {first_error(error)}.", hint='Send it as {"name": "value"}.'
+        ) from error
 
 
 @router.post(
     "/batch",
     status_code=202,
-    responses=problems(401, 415),
+    responses=problems(401, 415, 422),
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -176,8 +184,15 @@ def _metadata(text: str | None) -> dict[str, Any]:
         }
     },
 )
-async def add_batch(request: Request, app: App, caller: Caller) -> JobAccepted:
+async def add_batch(request: Request, app: App, caller: Caller, idempotency_key: IdempotencyKey = None) -> JobAccepted:
     """Keep many texts, streamed. Each line is accepted, or refused with a reason, on its own: see the results."""
+    content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if content_type not in _BATCH_TYPES:
+        raise UnsupportedFormat(
+            f"The request's content type is {content_type[:100]!r}.", hint="Send application/x-ndjson."
+        )
+    if idempotency_key and (known := await run_in_threadpool(_known_batch, app, caller, idempotency_key)):
+        return known
     batch = await run_in_threadpool(
         BatchIntake, app.relational, app.signal, caller.workspace_id, app.settings.max_text_characters
     )
@@ -187,7 +202,22 @@ async def add_batch(request: Request, app: App, caller: Caller) -> JobAccepted:
     finally:
         # Also when the client goes away: what it sent is accepted.
         job = await run_in_threadpool(batch.close)
-    return JobAccepted(job=JobOut.of(job))
+    accepted = JobAccepted(job=JobOut.of(job))
+    if idempotency_key:
+        await run_in_threadpool(_remember_batch, app, caller, idempotency_key, accepted)
+    return accepted
+
+
+def _known_batch(app: Application, caller: Principal, key: str) -> JobAccepted | None:
+    with app.relational.read() as tx:
+        reply = recall(tx, caller.workspace_id, key, _BATCH)
+    return JobAccepted.model_validate(reply.body) if reply else None
+
+
+def _remember_batch(app: Application, caller: Principal, key: str, accepted: JobAccepted) -> None:
+    """Only once the whole stream is in: a batch that was cut off is sent again, and what is known stays as it is."""
+    with app.relational.write() as tx:
+        remember(tx, caller.workspace_id, key, _BATCH, Reply(202, accepted.model_dump(mode="json")))
 
 
 @router.get("", responses=problems(401, 422))
@@ -205,14 +235,14 @@ def list_documents(
     return PageOf(items=[DocumentOut.of(document) for document in page.items], next_cursor=page.next_cursor)
 
 
-@router.get("/{document_id}", responses=problems(401, 404))
+@router.get("/{document_id}", responses=problems(401, 404, 422))
 def read_document(app: App, caller: Caller, document_id: str) -> DocumentOut:
     """A document, with its state and tags."""
     with app.relational.read() as tx:
         return DocumentOut.of(service.get(tx, caller.workspace_id, checked_id(document_id, "document")))
 
 
-@router.get("/{document_id}/content", responses=problems(401, 404, 409))
+@router.get("/{document_id}/content", responses=problems(401, 404, 409, 422))
 def read_content(
     app: App, caller: Caller, document_id: str, version: Annotated[int | None, Query(ge=1, le=2**31)] = None
 ) -> ContentOut:
@@ -222,11 +252,14 @@ def read_content(
     return ContentOut.of(text)
 
 
-@router.delete("/{document_id}", status_code=202, responses=problems(401, 404, 409))
+@router.delete("/{document_id}", status_code=202, responses=problems(401, 404, 409, 422))
 def erase_document(app: App, caller: Caller, document_id: str, response: Response) -> JobAccepted:
     """Erase a document. When this answers nothing finds it any more; the job removes it from every store."""
     with app.relational.write() as tx:
         job = ingestion.erase(tx, caller.workspace_id, checked_id(document_id, "document"))
+        # Its words were quoted elsewhere, too.
+        chat.forget_document(tx, caller.workspace_id, document_id)
+        forget_replies(tx, caller.workspace_id, document_id)
     app.signal.notify(job.lane)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return JobAccepted(job=JobOut.of(job))

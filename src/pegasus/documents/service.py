@@ -19,6 +19,7 @@ from pegasus.identifiers import new_id, sha256_hex
 from pegasus.jobs import service as jobs
 from pegasus.pagination import Page, page_of
 from pegasus.ports import Transaction
+from pegasus.text.lines import printable
 
 TEXT_MEDIA_TYPE = "text/plain"
 _MAX_TITLE, _MAX_URI, _MAX_TAG, _MAX_TAGS = 500, 2_000, 100, 50
@@ -92,27 +93,22 @@ def new_text(
 
 def checked_title(title: str | None) -> str | None:
     folded = " ".join((title or "").split())
-    return _printable("title", folded, _MAX_TITLE) if folded else None
+    return printable("title", folded, _MAX_TITLE) if folded else None
 
 
 def checked_uri(uri: str | None) -> str | None:
-    return _printable("uri", uri, _MAX_URI) if uri else None
+    return printable("uri", uri, _MAX_URI) if uri else None
 
 
 def checked_tags(tags: tuple[str, ...]) -> tuple[str, ...]:
     if len(tags) > _MAX_TAGS:
         raise Invalid(f"A document takes at most {_MAX_TAGS} tags.")
-    return tuple(dict.fromkeys(_printable("tag", tag.strip(), _MAX_TAG) for tag in tags if tag.strip()))
+    return tuple(dict.fromkeys(printable("tag", tag.strip(), _MAX_TAG) for tag in tags if tag.strip()))
 
 
-def _printable(name: str, value: str, max_length: int) -> str:
-    if len(value) > max_length:
-        raise Invalid(
-            f"The {name} has {len(value)} characters; the limit is {max_length}.", hint=f"Shorten the {name}."
-        )
-    if any(ord(c) < 32 or ord(c) == 127 or "\ud800" <= c <= "\udfff" for c in value):
-        raise Invalid(f"The {name} has control characters.", hint="Remove them.")
-    return value
+def _now() -> float:
+    """Now, to the microsecond, which is what goes out and may come back as ``since``."""
+    return round(time.time(), 6)
 
 
 def add(
@@ -182,7 +178,7 @@ def _enqueue(tx: Transaction, document: Document, lane: Lane, step: str, parent_
 
 
 def _first_version(tx: Transaction, workspace_id: str, new: NewDocument) -> Document:
-    now = time.time()
+    now = _now()
     document = Document(
         id=new_id(),
         workspace_id=workspace_id,
@@ -207,7 +203,7 @@ def _first_version(tx: Transaction, workspace_id: str, new: NewDocument) -> Docu
 
 
 def _next_version(tx: Transaction, named: Document, new: NewDocument) -> Document:
-    now = time.time()
+    now = _now()
     repository.add_tags(tx, named.workspace_id, named.id, new.tags)
     document = replace(
         named,
@@ -274,10 +270,13 @@ def read_text(tx: Transaction, workspace_id: str, document_id: str, version: int
     """The stored text of the current version or of an older one, which citations may still name."""
     document = get(tx, workspace_id, document_id)
     if document.state is DocumentState.ERASING:
-        raise NotFound(f"The document {document_id} is being erased.")
+        raise NotFound(f"The document {document_id} is being erased.", hint="Its job tells when it is gone.")
     found = repository.text(tx, document_id, version or document.version)
     if found is None and (version or document.version) > document.version:
-        raise NotFound(f"The document {document_id} has no version {version}; the newest is {document.version}.")
+        raise NotFound(
+            f"The document {document_id} has no version {version}; the newest is {document.version}.",
+            hint="Leave `version` out for the newest.",
+        )
     if found is None:
         reason = (document.error or {}).get("detail", "Its text has not been read yet.")
         raise Conflict(f"The document has no text: {reason}", hint="See the document's job.")
@@ -329,7 +328,8 @@ def store_extraction(tx: Transaction, document: Document, extraction: Extraction
             "media_type": media_type,
             "metadata": json.dumps(metadata),
             "state": document.state.value,
-            "updated_at": time.time(),
+            "error": None,
+            "updated_at": _now(),
         },
     )
     return document
@@ -347,7 +347,7 @@ def mark_failed(tx: Transaction, document: Document, problem: Mapping[str, Any])
 def mark_erasing(tx: Transaction, document: Document) -> None:
     """From here on the document's names and content are free for new documents."""
     repository.delete_uris(tx, document.id)
-    repository.update(tx, document.id, {"state": DocumentState.ERASING.value, "updated_at": time.time()})
+    repository.update(tx, document.id, {"state": DocumentState.ERASING.value, "updated_at": _now()})
 
 
 def file_keys(tx: Transaction, document_id: str) -> list[str]:

@@ -12,6 +12,7 @@ from pegasus.errors import NotFound
 from pegasus.graph import repository
 from pegasus.ingestion import service as ingestion
 from pegasus.ports import GraphStore, RelationalStore
+from pegasus.text.lines import printable
 
 MAX_DEPTH = 3
 # Entities that a step further starts from: without a cap a hub's neighbourhood is the whole graph.
@@ -45,6 +46,7 @@ class GraphService:
 
     def entities(self, workspace_id: str, query: str, limit: int) -> list[tuple[Entity, int]]:
         """Entities whose name has the query in it, with the number of passages that mention them, most first."""
+        printable("q", query, 200)
         with self._relational.read() as tx:
             return repository.find_entities(tx, workspace_id, query, limit)
 

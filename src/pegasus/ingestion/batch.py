@@ -29,7 +29,8 @@ class BatchIntake:
         self._max_line_bytes = 12 * max_text_characters + 2**20
         self._rest = bytearray()
         self._skipping = False
-        self._lines: list[NewDocument | PegasusError] = []
+        self._lines: list[tuple[int, NewDocument | PegasusError]] = []
+        self._line_number = 0
         self._stored = 0
         with relational.write() as tx:
             self._job = jobs.open_batch(tx, workspace_id)
@@ -54,11 +55,13 @@ class BatchIntake:
             return jobs.get(tx, self._workspace_id, self._job.id)
 
     def _take(self, line: bytes) -> None:
+        self._line_number += 1
         if self._skipping:
-            self._lines.append(TooLarge(f"The line is longer than {self._max_line_bytes:,} bytes.", hint="Split it."))
+            error = TooLarge(f"The line is longer than {self._max_line_bytes:,} bytes.", hint="Split it.")
+            self._lines.append((self._line_number, error))
             self._skipping = False
         elif line.strip():
-            self._lines.append(self._parsed(line))
+            self._lines.append((self._line_number, self._parsed(line)))
         if len(self._lines) >= _GROUP:
             self._store()
 
@@ -76,8 +79,8 @@ class BatchIntake:
 
     def _store(self) -> None:
         with self._relational.write() as tx:
-            for ordinal, line in enumerate(self._lines, start=self._stored + 1):
-                name = f"line {ordinal}"
+            for ordinal, (number, line) in enumerate(self._lines, start=self._stored + 1):
+                name = f"line {number}"
                 if isinstance(line, PegasusError):
                     jobs.add_item(tx, self._job, ordinal, name, "refused", error=line.problem())
                     continue

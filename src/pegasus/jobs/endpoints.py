@@ -41,7 +41,7 @@ def list_jobs(
     return PageOf(items=[JobOut.of(job) for job in page.items], next_cursor=page.next_cursor)
 
 
-@router.get("/{job_id}", responses=problems(401, 404))
+@router.get("/{job_id}", responses=problems(401, 404, 422))
 def read_job(app: App, caller: Caller, job_id: str) -> JobOut:
     """A job, with its state and progress."""
     with app.relational.read() as tx:
@@ -62,7 +62,7 @@ def read_job(app: App, caller: Caller, job_id: str) -> JobOut:
                 }
             },
         },
-        **problems(401, 404),
+        **problems(401, 404, 422),
     },
 )
 def job_results(app: App, caller: Caller, job_id: str) -> StreamingResponse:
@@ -91,7 +91,7 @@ def job_results(app: App, caller: Caller, job_id: str) -> StreamingResponse:
             "description": "`progress` events with the job whenever it changes, then `done` with its last state",
             "content": {"text/event-stream": {"schema": {"type": "string"}}},
         },
-        **problems(401, 404),
+        **problems(401, 404, 422),
     },
 )
 def job_events(app: App, caller: Caller, job_id: str) -> StreamingResponse:
@@ -122,7 +122,7 @@ async def _events(app: Application, workspace_id: str, job_id: str) -> AsyncIter
         await asyncio.sleep(_LOOK_SECONDS)
 
 
-@router.post("/{job_id}/retry", responses=problems(401, 404, 409))
+@router.post("/{job_id}/retry", responses=problems(401, 404, 409, 422))
 def retry_job(app: App, caller: Caller, job_id: str) -> JobOut:
     """Queue a failed, dead or cancelled job again."""
     with app.relational.write() as tx:
@@ -131,8 +131,8 @@ def retry_job(app: App, caller: Caller, job_id: str) -> JobOut:
     return JobOut.of(job)
 
 
-@router.post("/{job_id}/cancel", responses=problems(401, 404, 409))
+@router.post("/{job_id}/cancel", responses=problems(401, 404, 409, 422))
 def cancel_job(app: App, caller: Caller, job_id: str) -> JobOut:
-    """Stop a queued or running job; what its earlier steps have stored stays."""
+    """Stop a queued or running job, of a batch also its items; what earlier steps have stored stays."""
     with app.relational.write() as tx:
         return JobOut.of(service.cancel(tx, caller.workspace_id, checked_id(job_id, "job")))

@@ -142,6 +142,14 @@ def update_in_state(tx: Transaction, job_id: str, states: Sequence[JobState], ch
                       {**changes, "id": job_id}) == 1  # fmt: skip
 
 
+def cancel_children(tx: Transaction, parent_id: str, now: float) -> None:
+    tx.execute(
+        "UPDATE jobs SET state = 'cancelled', lease_owner = NULL, lease_until = NULL, updated_at = :now"
+        f" WHERE parent_id = :id AND state IN {_UNFINISHED}",
+        {"id": parent_id, "now": now},
+    )
+
+
 def release_all_running(tx: Transaction, now: float) -> int:
     """Put every leased job back in the queue; only right when no worker can be alive."""
     return tx.execute(

@@ -93,17 +93,27 @@ def retry(tx: Transaction, workspace_id: str, job_id: str) -> Job:
     now = time.time()
     changes = {"state": JobState.QUEUED.value, "attempts": 0, "error": None, "run_after": now, "updated_at": now}
     if not repository.update_in_state(tx, job_id, _RETRYABLE_BY_HAND, changes):
-        raise Conflict(f"The job is {job.state}; only failed, dead or cancelled jobs can be retried.")
+        raise Conflict(
+            f"The job is {job.state}; only failed, dead or cancelled jobs can be retried.",
+            hint="See its state.",
+        )
     return get(tx, workspace_id, job_id)
 
 
 def cancel(tx: Transaction, workspace_id: str, job_id: str) -> Job:
     job = get(tx, workspace_id, job_id)
     if job.kind == "erase":
-        raise Conflict("An erasure cannot be cancelled: a part of the document may be gone already.")
+        raise Conflict(
+            "An erasure cannot be cancelled: a part of the document may be gone already.",
+            hint="Add it again.",
+        )
     changes = {"state": JobState.CANCELLED.value, "lease_owner": None, "lease_until": None, "updated_at": time.time()}
     if not repository.update_in_state(tx, job_id, [JobState.QUEUED, JobState.RUNNING], changes):
-        raise Conflict(f"The job is {job.state} already; only queued or running jobs can be cancelled.")
+        raise Conflict(
+            f"The job is {job.state} already; only queued or running jobs can be cancelled.",
+            hint="To take its document out again, erase it.",
+        )
+    repository.cancel_children(tx, job_id, time.time())
     if job.parent_id:
         settle_parent(tx, job.parent_id)
     return get(tx, workspace_id, job_id)
