@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from dotenv import dotenv_values
-from pydantic import AliasChoices, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pegasus.errors import Misconfigured
@@ -55,17 +55,17 @@ class Settings(BaseSettings):
     job_lease_seconds: float = Field(default=60, gt=0, description="A worker silent for so long has lost its job.")
 
     key: str | None = Field(
-        default=None,
-        description="API key for the command line; else the local one is found.",
-        repr=False,
-        validation_alias=AliasChoices("PEGASUS_KEY", "key"),
+        default=None, description="API key for the command line; else the local one is found.", repr=False
     )
     url: str | None = Field(default=None, description="Server for the command line; else the local one is found.")
 
     @field_validator("data")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+        try:
+            return value.expanduser().absolute()
+        except RuntimeError as error:
+            raise ValueError(str(error)) from error
 
     @property
     def embedding_threads(self) -> int:
@@ -80,7 +80,10 @@ def load_settings(**overrides: object) -> Settings:
     file = os.environ.get("PEGASUS_SETTINGS_FILE")
     if file and not Path(file).is_file():
         raise Misconfigured(f"PEGASUS_SETTINGS_FILE names {file}, which is not a file.", hint="Mend the path.")
-    named = {**(dotenv_values(file) if file else {}), **os.environ}
+    try:
+        named = {**(dotenv_values(file) if file else {}), **os.environ}
+    except UnicodeDecodeError as error:
+        raise Misconfigured(f"{file} is not a text file in UTF-8: {error}.", hint="Mend or convert it.") from error
     for name in _SERVER_TIER:
         if named.get(name):
             raise Misconfigured(
@@ -91,5 +94,12 @@ def load_settings(**overrides: object) -> Settings:
     try:
         return Settings(_env_file=file, **given)  # type: ignore[call-arg, arg-type]
     except ValidationError as error:
-        lines = [f"PEGASUS_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
+        lines = [_told(dict(one)) for one in error.errors()]
         raise Misconfigured("; ".join(lines), hint="See docs/reference/settings.env for each setting.") from error
+
+
+def _told(error: dict[str, Any]) -> str:
+    """What is wrong with a setting and what it got; a key is never shown."""
+    name = "_".join(map(str, error["loc"])).upper()
+    got = "" if name == "KEY" else f" (it is {str(error['input'])[:100]!r})"
+    return f"PEGASUS_{name}: {error['msg']}{got}"

@@ -255,13 +255,15 @@ class TestUpload:
 
 
 class TestIdempotencyKey:
-    def test_repeats_the_first_reply_even_when_the_document_is_gone(self, client: Client, http: httpx.Client) -> None:
+    def test_makes_nothing_again_when_the_document_was_erased_and_keeps_nothing_of_it(
+        self, client: Client, http: httpx.Client
+    ) -> None:
         headers = {"Idempotency-Key": "k1"}
         first = http.post("/v1/documents", json={"text": NOTE}, headers=headers)
         erased = client.call("DELETE", f"/v1/documents/{first.json()['document']['id']}")
         finished(client, erased["job"]["id"])
         again = http.post("/v1/documents", json={"text": NOTE}, headers=headers)
-        assert (again.status_code, again.json()) == (202, first.json())
+        assert_problem(again, 409, "conflict")
         assert client.call("GET", "/v1/documents")["items"] == []
 
     def test_with_another_body_is_a_409(self, http: httpx.Client) -> None:

@@ -27,7 +27,8 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
     directory: Path = tmp_path_factory.mktemp("idle")
     with embedded(load_settings(data=directory, embedder="hash")) as running:
         for worker in running.workers:
-            worker.stop(10)
+            worker.ask_to_stop()
+            worker.join(10)
         yield running
 
 

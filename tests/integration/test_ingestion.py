@@ -63,8 +63,10 @@ class Workspace:
         with self.relational.write() as tx:
             taken = intake.add_file(tx, self.id, stored)
             kept = taken.added is None or documents.is_file_known(tx, stored.file_key)
-        if not kept:  # As the API does.
-            self.application.files.delete(stored.file_key)
+        # As the API does.
+        for unused in (None if kept else stored.file_key, taken.added and taken.added.replaced_file):
+            if unused:
+                self.application.files.delete(unused)
         return taken
 
     def add_zip(self, members: dict[str, bytes], filename: str = "notes.zip") -> str:

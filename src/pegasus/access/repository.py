@@ -101,8 +101,9 @@ def delete_responses_before(tx: Transaction, workspace_id: str, time: float) -> 
     )
 
 
-def delete_responses_with(tx: Transaction, workspace_id: str, text: str) -> None:
+def empty_responses_with(tx: Transaction, workspace_id: str, text: str, status: int) -> None:
     tx.execute(
-        "DELETE FROM idempotency_keys WHERE workspace_id = :w AND response LIKE '%' || :text || '%'",
-        {"w": workspace_id, "text": text},
+        "UPDATE idempotency_keys SET status = :status, response = ''"
+        " WHERE workspace_id = :w AND response LIKE '%' || :text || '%'",
+        {"w": workspace_id, "text": text, "status": status},
     )

@@ -23,6 +23,7 @@ _MAX_NAME, _MAX_IDEMPOTENCY_KEY = 100, 200
 # How exact "last used" is; more would make every read a write.
 _LAST_USED_SECONDS = 60.0
 _REMEMBER_SECONDS = 24 * 3600.0
+_ERASED = 0  # In the place of a reply's status.
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +127,17 @@ def recall(tx: Transaction, workspace_id: str, key: str, request_sha256: str) ->
         return None
     if row["request_sha256"] != request_sha256:
         raise Conflict("This Idempotency-Key was used for another request.", hint="Use a fresh key for each request.")
+    if row["status"] == _ERASED:
+        raise Conflict(
+            "What this Idempotency-Key made was erased since.", hint="Use a fresh key to make it again on purpose."
+        )
     return Reply(row["status"], json.loads(row["response"]))
 
 
 def forget_replies(tx: Transaction, workspace_id: str, mentioning: str) -> None:
-    """Drop remembered replies that have a text in them, as the id of a document that is erased."""
-    repository.delete_responses_with(tx, workspace_id, mentioning)
+    """Empty remembered replies that have a text in them, as the id of a document that is erased. Their keys stay
+    taken: a repeated request must not make again what was erased."""
+    repository.empty_responses_with(tx, workspace_id, mentioning, _ERASED)
 
 
 def remember(tx: Transaction, workspace_id: str, key: str, request_sha256: str, reply: Reply) -> Reply:

@@ -25,9 +25,9 @@ class FolderFileStore:
         name = uuid.uuid4().hex
         key = f"{workspace_id}/{name[:2]}/{name}"
         target = self._directory / key
-        target.parent.mkdir(parents=True, exist_ok=True)
         digest, size = hashlib.sha256(), 0
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("xb") as file:
                 while block := source.read(_BLOCK):
                     size += len(block)
@@ -37,11 +37,12 @@ class FolderFileStore:
                 file.flush()
                 # The row that names this file is committed next; the file must not be behind it.
                 os.fsync(file.fileno())
-        except OSError as error:
+        except BaseException as error:  # Whatever broke the stream off, nothing of it stays.
             target.unlink(missing_ok=True)
-            raise Unavailable(f"The file could not be stored: {error}.", hint="Check the free disk space.") from error
-        except TooLarge:
-            target.unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise Unavailable(
+                    f"The file could not be stored: {error}.", hint="Check the free disk space."
+                ) from error
             raise
         return key, digest.hexdigest(), size
 

@@ -61,9 +61,11 @@ class SqliteRelationalStore:
 
         config = Config()
         config.set_main_option("script_location", "pegasus:migrations")
-        with create_engine(f"sqlite:///{self._path}").begin() as connection:
+        engine = create_engine(f"sqlite:///{self._path}")
+        with engine.begin() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, head)
+        engine.dispose()
 
     def _revision(self) -> str | None:
         try:
@@ -176,9 +178,14 @@ class SqliteTransaction:
             f" bm25({table}, {_TITLE_WEIGHT}, {_HEADING_WEIGHT}, {_TEXT_WEIGHT}) AS badness FROM {table}"
             f" WHERE {table} MATCH :words {condition} ORDER BY badness LIMIT :limit) w"
             " JOIN passages p ON p.seq = w.rowid ORDER BY w.badness",
-            {"words": " OR ".join(f'"{term.replace(chr(34), " ")}"' for term in terms), "limit": limit, **parameters},
+            {"words": " OR ".join(map(_quoted, terms)), "limit": limit, **parameters},
         )
         return [(row["id"], -row["badness"]) for row in rows]
+
+
+def _quoted(term: str) -> str:
+    """A term as an FTS5 string, in which only quotes and NUL mean something."""
+    return '"{}"'.format(term.replace('"', " ").replace("\0", " "))
 
 
 def _words_table(workspace_id: str) -> str:

@@ -143,6 +143,8 @@ def _add_upload(app: Application, caller: Principal, form: FormData, key: str | 
         raise
     if not kept:
         app.files.delete(stored.file_key)
+    if taken and taken.added and taken.added.replaced_file:
+        app.files.delete(taken.added.replaced_file)
     app.signal.notify_all()
     return reply
 

@@ -119,13 +119,12 @@ def update(tx: Transaction, document_id: str, changes: Mapping[str, Any]) -> Non
     tx.execute(f"UPDATE documents SET {assignments} WHERE id = :id", {**changes, "id": document_id})
 
 
-def move(tx: Transaction, document_id: str, version: int, state: DocumentState, changes: Mapping[str, Any]) -> None:
-    """Update only while the document is at this version and in this state."""
-    assignments = ", ".join(f"{column} = :{column}" for column in changes)
-    # The condition has names of its own: the changes may be to the same columns.
+def set_ready(tx: Transaction, document_id: str, version: int) -> None:
+    """Only while the document is at this version, and was read; also after an index job that failed and was retried."""
     tx.execute(
-        f"UPDATE documents SET {assignments} WHERE id = :at_id AND version = :at_version AND state = :at_state",
-        {**changes, "at_id": document_id, "at_version": version, "at_state": state.value},
+        "UPDATE documents SET state = 'ready', error = NULL WHERE id = :id AND version = :version"
+        " AND state IN ('searchable', 'failed')",
+        {"id": document_id, "version": version},
     )
 
 

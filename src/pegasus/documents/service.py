@@ -47,6 +47,7 @@ class Added:
     document: Document
     job: Job | None  # None: the content is known, there is nothing to do.
     created: bool
+    replaced_file: str | None = None  # Key of a stored file that nothing names any more; for the caller to delete.
 
     @property
     def outcome(self) -> str:
@@ -154,13 +155,24 @@ def _known_again(tx: Transaction, known: Document, new: NewDocument, parent_id: 
         return Added(document, None, created=False)
     if document.state is DocumentState.SEARCHABLE:  # Its job was cancelled after it was read.
         return Added(document, _enqueue(tx, document, Lane.INDEX, "embed", parent_id, priority), created=False)
-    # A name or a charset that is right now may be what made reading fail before.
+    # A name or a charset that is right now, or the file itself, may be what made reading fail before.
+    before = source(tx, document)
     repository.update_version(
-        tx, document, {"filename": new.filename, "charset": new.charset, "media_type": new.media_type}
+        tx,
+        document,
+        {
+            "filename": new.filename,
+            "charset": new.charset,
+            "media_type": new.media_type,
+            "file_key": new.file_key or before.file_key,
+        },
     )
+    replaced = before.file_key if new.file_key else None
     repository.update(tx, document.id, {"state": DocumentState.RECEIVED.value, "error": None})
     job = _enqueue(tx, document, Lane.READ, "extract", parent_id, priority)
-    return Added(replace(document, state=DocumentState.RECEIVED, error=None), job, created=False)
+    return Added(
+        replace(document, state=DocumentState.RECEIVED, error=None), job, created=False, replaced_file=replaced
+    )
 
 
 def _enqueue(tx: Transaction, document: Document, lane: Lane, step: str, parent_id: str | None, priority: int) -> Job:
@@ -337,7 +349,7 @@ def store_extraction(tx: Transaction, document: Document, extraction: Extraction
 
 def mark_ready(tx: Transaction, document_id: str, version: int) -> None:
     """All stores have the version; without effect when there is a newer one or an erasure."""
-    repository.move(tx, document_id, version, DocumentState.SEARCHABLE, {"state": DocumentState.READY.value})
+    repository.set_ready(tx, document_id, version)
 
 
 def mark_failed(tx: Transaction, document: Document, problem: Mapping[str, Any]) -> None:

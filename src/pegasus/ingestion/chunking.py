@@ -38,11 +38,15 @@ def chunk_text(text: str, headings: Sequence[Heading] = ()) -> list[Chunk]:
 
 def _sections(text: str, headings: Sequence[Heading]) -> Iterator[tuple[int, int, str]]:
     """(start, end, path of headings) of the stretches that headings begin, small ones joined with the next."""
-    marks = [(0, "")] if not headings or headings[0].start > 0 else []
+    marks: list[tuple[int, str]] = []
     path: list[Heading] = []
     for heading in headings:
         path = [above for above in path if above.level < heading.level] + [heading]
-        marks.append((heading.start, " > ".join(above.title for above in path)))
+        # From the start of its line, so that the marks of a Markdown heading stay with it.
+        start = text.rfind("\n", 0, heading.start) + 1
+        marks.append((start, " > ".join(above.title for above in path)))
+    if not marks or text[: marks[0][0]].strip():
+        marks.insert(0, (0, ""))
     ends = [start for start, _ in marks[1:]] + [len(text)]
     pending: tuple[int, str] | None = None
     for (start, heading_path), end in zip(marks, ends, strict=True):

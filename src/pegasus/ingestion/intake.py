@@ -54,9 +54,21 @@ def add_text(
 ) -> Added:  # fmt: skip
     """Add a text document; it can be found by its words when this commits, unless it is very long."""
     at_once = len(new.text or "") <= _READ_AT_ONCE_CHARACTERS
-    return documents.add(
+    return _add(
         tx, workspace_id, new, store_text=_store_text if at_once else None, parent_id=parent_id, priority=priority
     )
+
+
+def add_stored(tx: Transaction, workspace_id: str, new: NewDocument, *, parent_id: str, priority: int) -> Added:
+    """Add a file that is stored already, as a member of an archive is."""
+    return _add(tx, workspace_id, new, parent_id=parent_id, priority=priority)
+
+
+def _add(tx: Transaction, workspace_id: str, new: NewDocument, **options: Any) -> Added:
+    added = documents.add(tx, workspace_id, new, **options)
+    if new.uri and added.outcome != "created":
+        service.name_again(tx, added.document, new.uri)
+    return added
 
 
 def _store_text(tx: Transaction, document: Document, text: str) -> None:
@@ -101,7 +113,7 @@ def add_file(tx: Transaction, workspace_id: str, stored: StoredUpload) -> TakenI
     """Add a stored file as a document, or, for an archive, the job that adds each of its members."""
     if stored.is_archive:
         return TakenIn(None, _unpack_later(tx, workspace_id, stored))
-    added = documents.add(tx, workspace_id, stored.new)
+    added = _add(tx, workspace_id, stored.new)
     return TakenIn(added, added.job)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
@@ -9,6 +10,8 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 from pegasus.domain import Link
 
 _MAX_LINKS = 2_000
+# Between an archive and the path of a member in it.
+_IN_ARCHIVE = "!/"
 _SCHEMES = ("http", "https", "file", "")
 
 
@@ -16,9 +19,12 @@ def link_key(link: Link, base_uri: str | None) -> str | None:
     """The key of a link's target; None for what cannot be a document (``mailto:``, an anchor, a broken URL)."""
     if link.kind == "wiki":
         return _name_key(link.target.split("#")[0].split("|")[0])
+    archive, separator, base = (base_uri or "").rpartition(_IN_ARCHIVE)
     try:
-        target = urldefrag(urljoin(base_uri or "", link.target)).url
+        target = urldefrag(urljoin(base, link.target)).url
         scheme = urlsplit(target).scheme
+        if separator and not scheme:  # A relative path stays in its archive.
+            target = f"{archive}{separator}{posixpath.normpath(target)}"
     except ValueError:
         return None
     return _uri_key(target) if target and scheme in _SCHEMES else None

@@ -227,10 +227,20 @@ def replace_links(tx: Transaction, document: Document, links: Sequence[tuple[Lin
             for n, (link, key) in enumerate(links)
         ],
     )
+    add_link_keys(tx, document, keys)
+
+
+def add_link_keys(tx: Transaction, document: Document, keys: Sequence[str]) -> None:
+    rows = [{"id": document.id, "w": document.workspace_id, "key": key} for key in dict.fromkeys(keys)]
     tx.execute_many(
         "INSERT INTO link_keys (workspace_id, key, document_id, stale) VALUES (:w, :key, :id, 0)"
         " ON CONFLICT (workspace_id, key, document_id) DO UPDATE SET stale = 0",
-        [{**base, "key": key} for key in dict.fromkeys(keys)],
+        rows,
+    )
+    # An address is one document's; a title or a file's name may be several documents'.
+    tx.execute_many(
+        "DELETE FROM link_keys WHERE workspace_id = :w AND key = :key AND document_id <> :id",
+        [row for row in rows if row["key"].startswith("uri:")],
     )
 
 

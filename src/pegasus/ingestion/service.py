@@ -42,7 +42,19 @@ def erase(tx: Transaction, workspace_id: str, document_id: str) -> Job:
         raise Conflict("The document is being erased already.", hint="See its jobs.")
     repository.delete_passages(tx, document, repository.passage_ids(tx, document.id))
     documents.mark_erasing(tx, document)
-    return jobs.enqueue(tx, workspace_id, "erase", Lane.INDEX, "erase", document_id=document.id)
+    # Counted now: an erasure that is interrupted goes on with what is left, and still has to tell of all.
+    gone = repository.removals(tx, document.id)
+    counts = {"passages": len(gone["passage"]), "vectors": len(gone["passage"]), "entities": len(gone["entity"])}
+    return jobs.enqueue(tx, workspace_id, "erase", Lane.INDEX, "erase", document_id=document.id, payload=counts)
+
+
+def name_again(tx: Transaction, document: Document, uri: str) -> None:
+    """Let links to a further name of a known document find it; what already links there is linked by a job."""
+    repository.add_link_keys(tx, document, document_keys(document.title, None, [uri]))
+    if repository.has_links(tx, document.id):
+        jobs.enqueue(
+            tx, document.workspace_id, "ingest", Lane.INDEX, "link", document_id=document.id, version=document.version
+        )
 
 
 def passages(tx: Transaction, workspace_id: str, passage_ids: Sequence[str]) -> dict[str, Passage]:
@@ -115,19 +127,18 @@ class Indexer:
         if links:
             self._graph.set_links(workspace_id, links)
 
-    def forget(self, workspace_id: str, document_id: str) -> tuple[int, int]:
-        """Take out of vectors and graph what the rows have lost; (passages, entities) removed."""
+    def forget(self, workspace_id: str, document_id: str) -> None:
+        """Take out of vectors and graph what the rows have lost."""
         with self._relational.read() as tx:
             gone = repository.removals(tx, document_id)
         if not any(gone.values()):
-            return 0, 0
+            return
         self._vectors.delete(workspace_id, gone["passage"])
         self._graph.delete_passages(workspace_id, gone["passage"])
         self._graph.delete_entities(workspace_id, gone["entity"])
         with self._relational.write() as tx:
             for kind, ids in gone.items():
                 repository.delete_removals(tx, kind, ids)
-        return len(gone["passage"]), len(gone["entity"])
 
     def forget_document(self, workspace_id: str, document_id: str) -> None:
         self._graph.delete_documents(workspace_id, [document_id])

@@ -10,7 +10,7 @@ from typing import Any
 from pegasus.documents import service as documents
 from pegasus.domain import Document, DocumentState, Extraction, Job, Lane
 from pegasus.errors import PegasusError, Unavailable, Unreadable
-from pegasus.ingestion import archives, repository, service
+from pegasus.ingestion import archives, intake, repository, service
 from pegasus.jobs import service as jobs
 from pegasus.ports import FileStore, JobSignal, RelationalStore, TextExtractor, Transaction
 from pegasus.text import formats
@@ -122,7 +122,7 @@ class EraseTask:
 
     def _erase(self, job: Job, owner: str) -> None:
         document_id = job.document_id or ""
-        passages, entities = self._indexer.forget(job.workspace_id, document_id)
+        self._indexer.forget(job.workspace_id, document_id)
         self._indexer.forget_document(job.workspace_id, document_id)
         with self._relational.read() as tx:
             keys = documents.file_keys(tx, document_id)
@@ -130,7 +130,7 @@ class EraseTask:
             self._files.delete(key)
         with self._relational.write() as tx:
             documents.remove(tx, document_id)
-            removed = {"passages": passages, "vectors": passages, "entities": entities, "files": len(keys)}
+            removed = {**job.payload, "files": len(keys)}
             jobs.succeed(tx, job, owner, {"removed": removed})
 
     def gave_up(self, tx: Transaction, job: Job, problem: Mapping[str, Any]) -> None:
@@ -188,14 +188,15 @@ class UnpackTask:
             file_key=key,
         )
         with self._relational.write() as tx:
-            added = documents.add(tx, job.workspace_id, new, parent_id=job.id, priority=jobs.BULK)
+            added = intake.add_stored(tx, job.workspace_id, new, parent_id=job.id, priority=jobs.BULK)
             jobs.add_item(
                 tx, job, ordinal, member.name, added.outcome,
                 document_id=added.document.id, item_job_id=added.job.id if added.job else None,
             )  # fmt: skip
             held = jobs.report_progress(tx, job, owner, "unpack", ordinal, ordinal)
-        if added.job is None:
-            self._files.delete(key)
+        unused = key if added.job is None else added.replaced_file
+        if unused:
+            self._files.delete(unused)
         self._signal.notify(Lane.READ)
         return held
 

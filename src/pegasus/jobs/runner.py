@@ -145,7 +145,7 @@ class LaneWorker:
 
     def _run(self, jobs: Sequence[Job]) -> None:
         try:
-            self._tasks[jobs[0].kind].run(jobs, self.owner)
+            self._task(jobs[0].kind).run(jobs, self.owner)
         except Exception as error:  # noqa: BLE001 - whatever a job does, the worker goes on, and the job's row says it.
             if len(jobs) > 1:
                 log.warning("jobs.batch_failed", jobs=len(jobs), error=repr(error))
@@ -157,6 +157,14 @@ class LaneWorker:
             for job in jobs:
                 self._held.pop(job.id, None)
 
+    def _task(self, kind: str) -> Task:
+        if kind not in self._tasks:
+            raise Unavailable(
+                f"This version of Pegasus knows no jobs of the kind {kind!r}.",
+                hint="Run a newer version.",
+            )
+        return self._tasks[kind]
+
     def _failed(self, job: Job, error: Exception) -> None:
         if not isinstance(error, PegasusError):
             log.exception("jobs.unexpected_error", job_id=job.id, kind=job.kind)
@@ -166,9 +174,9 @@ class LaneWorker:
 
     def _give_up(self, tx: Transaction, job: Job, error: PegasusError) -> None:
         state = service.fail(tx, job, self.owner, error, self._settings.max_attempts)
-        if state is not JobState.QUEUED:
+        if state in (JobState.FAILED, JobState.DEAD) and job.kind in self._tasks:
             self._tasks[job.kind].gave_up(tx, job, error.problem())
-        log.warning("jobs.attempt_failed", job_id=job.id, kind=job.kind, state=state.value, detail=error.detail)
+        log.warning("jobs.attempt_failed", job_id=job.id, kind=job.kind, state=state, detail=error.detail)
 
     def _heartbeat(self) -> None:
         while not self._stopping.wait(self._settings.lease_seconds / 3):

@@ -152,15 +152,15 @@ def succeed(tx: Transaction, job: Job, owner: str, result: Mapping[str, Any]) ->
     return _finish(tx, job, owner, JobState.SUCCEEDED, result=json.dumps(result), step="done")
 
 
-def fail(tx: Transaction, job: Job, owner: str, error: PegasusError, max_attempts: int) -> JobState:
-    """Settle a failed attempt: again later if that may help and attempts are left, else failed or dead."""
+def fail(tx: Transaction, job: Job, owner: str, error: PegasusError, max_attempts: int) -> JobState | None:
+    """Settle a failed attempt: again later if that may help and attempts are left, else failed or dead.
+
+    None when the job is no longer the caller's, whose failure then means nothing.
+    """
     problem = json.dumps(error.problem())
-    if not error.retryable:
-        _finish(tx, job, owner, JobState.FAILED, error=problem)
-        return JobState.FAILED
-    if job.attempts >= max_attempts:
-        _finish(tx, job, owner, JobState.DEAD, error=problem)
-        return JobState.DEAD
+    if not error.retryable or job.attempts >= max_attempts:
+        state = JobState.DEAD if error.retryable else JobState.FAILED
+        return state if _finish(tx, job, owner, state, error=problem) else None
     now = time.time()
     changes = {
         "state": JobState.QUEUED.value,
@@ -170,8 +170,7 @@ def fail(tx: Transaction, job: Job, owner: str, error: PegasusError, max_attempt
         "lease_owner": None,
         "lease_until": None,
     }
-    repository.update_held(tx, job, owner, changes)
-    return JobState.QUEUED
+    return JobState.QUEUED if repository.update_held(tx, job, owner, changes) else None
 
 
 def hand_back(tx: Transaction, job: Job, owner: str) -> None:
@@ -187,7 +186,7 @@ def hand_back(tx: Transaction, job: Job, owner: str) -> None:
 
 def backoff_seconds(attempts: int) -> float:
     """Exponential with full jitter (Brooker, "Exponential Backoff And Jitter", AWS 2015), at least half a second."""
-    return 0.5 + random.uniform(0, min(_MAX_BACKOFF_SECONDS, 2.0**attempts))
+    return 0.5 + random.uniform(0, min(_MAX_BACKOFF_SECONDS, 2.0 ** min(attempts, 10)))
 
 
 def _finish(tx: Transaction, job: Job, owner: str, state: JobState, **changes: Any) -> bool:

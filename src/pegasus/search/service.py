@@ -60,12 +60,14 @@ class SearchService:
             if mode != Mode.SEMANTIC:
                 rankings["lexical"] = tx.search_words(workspace_id, terms, DEPTH, filters)
             if mode == Mode.HYBRID:
-                rankings["graph"] = self._by_graph(tx, workspace_id, query)
-            if meaning:
-                rankings["semantic"] = meaning.result()
-            if mode == Mode.HYBRID:
-                known = {id_ for side in ("lexical", "semantic") for id_, _ in rankings[side]}
-                rankings["graph"] = [item for item in rankings["graph"] if item[0] in known]
+                graph = self._by_graph(tx, workspace_id, query)
+        # Outside of the block: who waits for the other thread must not hold a reader that it may need.
+        if meaning:
+            rankings["semantic"] = meaning.result()
+        if mode == Mode.HYBRID:
+            known = {id_ for side in ("lexical", "semantic") for id_, _ in rankings[side]}
+            rankings["graph"] = [item for item in graph if item[0] in known]
+        with self._relational.read() as tx:
             return self._found(tx, workspace_id, query, rankings, limit)
 
     def _by_meaning(self, workspace_id: str, query: str, filters: Filters) -> Ranking:
@@ -137,7 +139,7 @@ class Highlighter:
     """Finds the words of a query, in whatever form, in passages."""
 
     def __init__(self, query: str) -> None:
-        self._stems = {stem(term) for term in content_words(query, _MAX_TERMS)}
+        self._stems = {stem(term.casefold()) for term in content_words(query, _MAX_TERMS)}
         beginnings = "|".join(sorted(map(re.escape, self._stems)))
         # Only what begins like a wanted stem is looked at closer; most words do not.
         self._candidates = re.compile(rf"(?<![^\W_])(?:{beginnings})[^\W_]*", re.IGNORECASE)

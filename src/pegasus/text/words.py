@@ -8,7 +8,8 @@ from functools import lru_cache
 
 from pegasus.text.stopwords import STOP_WORDS
 
-_WORD = re.compile(r"[^\W_]+")
+# Letters and digits, each with the accents that stand after it as characters of their own.
+_WORD = re.compile(r"(?:[^\W_][\u0300-\u036f]*)+")
 # A sentence ends at a stop followed by space and what may begin the next one, or at an empty line.
 _SENTENCE_END = re.compile(
     r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]?[A-Z0-9\u00c0-\u024f\u0370-\uffff])|(?<=[。！？])|\n\s*\n\s*"
@@ -39,7 +40,8 @@ def stems(text: str) -> list[str]:
 
 def content_words(text: str, limit: int) -> list[str]:
     """The distinct words that say what a text is about, in order; all words, where there are no others."""
-    found = dict.fromkeys(word for word, _, _ in words(text))
+    # In lower case, not casefolded: the full-text index keeps an ß and a ligature as they are.
+    found = dict.fromkeys(_WORD.findall(text.lower()))
     return ([word for word in found if word not in STOP_WORDS] or list(found))[:limit]
 
 
@@ -48,7 +50,7 @@ def sentences(text: str) -> list[tuple[int, int]]:
     spans, start = [], 0
     for match in _SENTENCE_END.finditer(text):
         before = text[start : match.start()]
-        if _ABBREVIATION.search(before[-12:]) and "\n\n" not in match.group():
+        if _ABBREVIATION.search(before[-12:]) and match.group().count("\n") < 2:
             continue
         spans.append((start, match.start() + len(match.group()) - len(match.group().lstrip("\"')]"))))
         start = match.end()
