@@ -132,7 +132,6 @@ class Citation:
     sha256: str
     quote: str
     title: str = ""
-    uri: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -274,7 +274,6 @@ def test_a_worker_that_lost_its_lease_can_settle_nothing(bench: Bench) -> None:
     assert not bench.do(service.hand_over, late, "late", Lane.INDEX, "embed")
     bench.do(service.fail, late, "late", Invalid("late"), MAX_ATTEMPTS)
     bench.do(service.fail, late, "late", Unavailable("late"), MAX_ATTEMPTS)
-    bench.do(service.hand_back, late, "late")
     bench.do(service.await_items, late, "late")
     job = bench.get(job_id)
     assert (job.state, job.lease_owner, job.step, job.error, job.attempts) == (
@@ -588,13 +587,6 @@ def test_recovering_twice_changes_nothing_more(bench: Bench) -> None:
     bench.claim("crashed")
     assert [bench.do(service.recover) for _ in range(2)] == [1, 0]
     assert bench.state(job_id) == "queued"
-
-
-def test_a_job_returned_untouched_has_lost_no_attempt(bench: Bench) -> None:
-    job_id = bench.enqueue()
-    (job,) = bench.claim_jobs("stopping")
-    bench.do(service.hand_back, job, "stopping")
-    assert (bench.state(job_id), bench.get(job_id).attempts) == ("queued", 0)
 
 
 def test_the_next_step_of_a_job_starts_with_all_its_attempts(bench: Bench) -> None:

@@ -185,11 +185,6 @@ def interrupted_parents(tx: Transaction) -> list[Job]:
     return [job_from(row) for row in rows]
 
 
-def counts(tx: Transaction, workspace_id: str) -> dict[str, int]:
-    rows = tx.all("SELECT state, count(*) AS n FROM jobs WHERE workspace_id = :w GROUP BY state", {"w": workspace_id})
-    return {row["state"]: row["n"] for row in rows}
-
-
 def insert_item(
     tx: Transaction,
     job_id: str,

@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 
 # A signal makes a worker start at once; this is only how late it is when a signal was lost or a retry falls due.
 _POLL_SECONDS = 0.5
-_BATCH = 64
+_BATCH = 128
 
 
 class Task(Protocol):

@@ -173,17 +173,6 @@ def fail(tx: Transaction, job: Job, owner: str, error: PegasusError, max_attempt
     return JobState.QUEUED if repository.update_held(tx, job, owner, changes) else None
 
 
-def hand_back(tx: Transaction, job: Job, owner: str) -> None:
-    """Return a job untouched, as when the process stops; the attempt does not count."""
-    changes = {
-        "state": JobState.QUEUED.value,
-        "attempts": max(0, job.attempts - 1),
-        "lease_owner": None,
-        "lease_until": None,
-    }
-    repository.update_held(tx, job, owner, changes)
-
-
 def backoff_seconds(attempts: int) -> float:
     """Exponential with full jitter (Brooker, "Exponential Backoff And Jitter", AWS 2015), at least half a second."""
     return 0.5 + random.uniform(0, min(_MAX_BACKOFF_SECONDS, 2.0 ** min(attempts, 10)))
