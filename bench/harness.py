@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,8 +96,10 @@ class Bench:
 
 
 @contextmanager
-def opened(**settings: Any) -> Iterator[Bench]:
-    with tempfile.TemporaryDirectory(prefix="pegasus-bench-") as directory:
+def opened(directory: str | None = None, **settings: Any) -> Iterator[Bench]:
+    """On a directory that is given and kept, or on one of its own."""
+    with ExitStack() as stack:
+        directory = directory or stack.enter_context(tempfile.TemporaryDirectory(prefix="pegasus-bench-"))
         given = load_settings(data=directory, **settings)
         with data_directory(given.data):
             app = build(given, given.data)

@@ -21,6 +21,10 @@ _READERS = 8
 _CACHE_KIBIBYTES = 16_384
 # Words in a title or a heading say more about a passage than words in its text.
 _TITLE_WEIGHT, _HEADING_WEIGHT, _TEXT_WEIGHT = 1.5, 1.25, 1.0
+# A term in more passages than this only ranks what others have found: BM25 visits every match, and the words that
+# many passages share say little about any (12 ms against 3 at 30,000 passages, 9 of the 10 best the same). Where all
+# terms are common, passages that have them all will do, or such as have one of the two rarest.
+_COMMON, _VERY_COMMON, _ENOUGH = 3_000, 30_000, 50
 # SQLite takes 32,766 parameters at most (SQLITE_MAX_VARIABLE_NUMBER); lists of ids are cut well below that.
 _LIST_CHUNK = 500
 
@@ -172,15 +176,41 @@ class SqliteTransaction:
         if not terms or not self._exists(table):
             return []
         condition, parameters = _filter_condition(workspace_id, filters)
-        # bm25() is smaller the better the match; the subquery keeps the join to the passages that are returned.
-        rows = self.all(
-            f"SELECT p.id, w.badness FROM (SELECT rowid,"
-            f" bm25({table}, {_TITLE_WEIGHT}, {_HEADING_WEIGHT}, {_TEXT_WEIGHT}) AS badness FROM {table}"
-            f" WHERE {table} MATCH :words {condition} ORDER BY badness LIMIT :limit) w"
-            " JOIN passages p ON p.seq = w.rowid ORDER BY w.badness",
-            {"words": " OR ".join(map(_quoted, terms)), "limit": limit, **parameters},
+
+        def ranked(match: str) -> list[tuple[str, float]]:
+            # bm25() is smaller the better the match; the subquery keeps the join to the passages that are returned.
+            rows = self.all(
+                f"SELECT p.id, w.badness FROM (SELECT rowid,"
+                f" bm25({table}, {_TITLE_WEIGHT}, {_HEADING_WEIGHT}, {_TEXT_WEIGHT}) AS badness FROM {table}"
+                f" WHERE {table} MATCH :words {condition} ORDER BY badness LIMIT :limit) w"
+                " JOIN passages p ON p.seq = w.rowid ORDER BY w.badness",
+                {"words": match, "limit": limit, **parameters},
+            )
+            return [(row["id"], -row["badness"]) for row in rows]
+
+        counts = {term: self._matches_up_to(table, term, _COMMON) for term in terms}
+        rare = [term for term in terms if counts[term] <= _COMMON]
+        if len(rare) == len(terms):
+            return ranked(_any_of(terms))
+        if rare:
+            return ranked(f"({_any_of(rare)}) AND ({_any_of(terms)})")
+        found = ranked(" AND ".join(map(_quoted, terms)))
+        if len(found) >= min(limit, _ENOUGH):
+            return found
+        rarest = sorted(terms, key=lambda term: self._matches_up_to(table, term, _VERY_COMMON))[:2]
+        return ranked(f"({_any_of(rarest)}) AND ({_any_of(terms)})")
+
+    def _matches_up_to(self, table: str, term: str, most: int) -> int:
+        """How many passages have a term, counted no further than ``most + 1``."""
+        row = self.one(
+            f"SELECT count(*) AS n FROM (SELECT 1 FROM {table} WHERE {table} MATCH :term LIMIT {most + 1})",
+            {"term": _quoted(term)},
         )
-        return [(row["id"], -row["badness"]) for row in rows]
+        return row["n"] if row else 0
+
+
+def _any_of(terms: Sequence[str]) -> str:
+    return " OR ".join(map(_quoted, terms))
 
 
 def _quoted(term: str) -> str:
