@@ -83,10 +83,18 @@ def test_what_is_said_is_backed_by_a_citation(agent: Agent) -> None:
 
 
 def test_parts_stand_in_the_order_of_the_passages(agent: Agent) -> None:
-    text = "The northern route closes early. The northern route closes in November. The northern route closes late."
-    found = citations(agent, QUESTION, [passage(text, start=100), passage(text, start=900)])
+    texts = (
+        "In November wardens close the northern route for the winter.",
+        "The northern route closes when snow falls.",
+    )
+    found = citations(agent, QUESTION, [passage(texts[0], start=100), passage(texts[1], start=900)])
     assert len(found) > 1
     assert [citation.start for citation in found] == sorted(citation.start for citation in found)
+
+
+def test_what_two_passages_say_alike_is_said_once(agent: Agent) -> None:
+    found = citations(agent, QUESTION, [passage(ROUTE, start=100), passage(ROUTE, start=900)])
+    assert len({citation.quote for citation in found}) == len(found)
 
 
 @pytest.mark.parametrize("question", [

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pegasus.domain import Citation, FoundPassage
 from pegasus.identifiers import sha256_hex
 from pegasus.ports import Draft, Embedder
-from pegasus.text.words import content_words, sentences, stem, words
+from pegasus.text.words import content_words, sentences, stem, stems, words
 
 _PASSAGES = 5
 _MAX_CANDIDATES = 40
@@ -21,6 +21,8 @@ _MAX_SENTENCES = 3
 # What a sentence's score is made of: its nearness to the question in meaning, its passage's, and the share of the
 # question's words that it has. Chosen on half of bench/prose (docs/decisions/0005-answers.md).
 _SENTENCE_WEIGHT, _PASSAGE_WEIGHT, _WORDS_WEIGHT = 0.6, 0.3, 0.1
+# A sentence of whose words another has so many says the same.
+_SAME_WORDS = 0.8
 # A further sentence must be nearly as good as the first.
 _KEEP_WITHIN = 0.85
 # Below this, "nothing found" is right more often than an answer (docs/decisions/0005-answers.md).
@@ -55,7 +57,8 @@ class ExtractiveAgent:
         best = scores[order[0]]
         if best < _THRESHOLD:
             return Draft((), found=False)
-        chosen = [n for n in order[:_MAX_SENTENCES] if scores[n] >= best * _KEEP_WITHIN]
+        good = [n for n in order if scores[n] >= best * _KEEP_WITHIN]
+        chosen = _without_repetition(good, candidates)[:_MAX_SENTENCES]
         in_order = sorted(chosen, key=lambda n: (candidates[n].rank, candidates[n].start))
         return Draft([(_folded(candidates[n].quote), _citation(candidates[n])) for n in in_order], found=True)
 
@@ -79,6 +82,16 @@ def _candidates(passages: Sequence[FoundPassage]) -> list[_Candidate]:
             if _MIN_SENTENCE <= end - start <= _MAX_SENTENCE and not _only_asks(item, start, end):
                 found.append(_Candidate(item, item.passage.start + start, item.passage.start + end, rank))
     return found
+
+
+def _without_repetition(order: Sequence[int], candidates: Sequence[_Candidate]) -> list[int]:
+    """The best first, without those that say in nearly the same words what a better one says."""
+    chosen: dict[int, set[str]] = {}
+    for n in order:
+        said = set(stems(candidates[n].quote))
+        if all(len(said & other) < _SAME_WORDS * min(len(said), len(other)) for other in chosen.values()):
+            chosen[n] = said
+    return list(chosen)
 
 
 def _only_asks(item: FoundPassage, start: int, end: int) -> bool:

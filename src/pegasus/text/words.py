@@ -10,9 +10,11 @@ from pegasus.text.stopwords import STOP_WORDS
 
 # Letters and digits, each with the accents that stand after it as characters of their own.
 _WORD = re.compile(r"(?:[^\W_][\u0300-\u036f]*)+")
-# A sentence ends at a stop followed by space and what may begin the next one, or at an empty line.
+# A sentence ends at a stop followed by space and what may begin the next one, at an empty line, or where an item of a
+# list or a row of a table begins.
 _SENTENCE_END = re.compile(
     r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]?[A-Z0-9\u00c0-\u024f\u0370-\uffff])|(?<=[。！？])|\n\s*\n\s*"
+    r"|\n(?=[ \t]*(?:[-•*–|]|\d{1,3}[.)])\s)"
 )
 _ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|cf|vs|Mr|Mrs|Ms|Dr|Prof|St|No|Fig|approx|Inc|Ltd|Jr|[A-Z]))\.$")
 _SUFFIXES = ("ingly", "edly", "ing", "ies", "ied", "ed", "es", "ly", "s", "e", "y")
