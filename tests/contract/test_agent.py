@@ -84,8 +84,8 @@ def test_what_is_said_is_backed_by_a_citation(agent: Agent) -> None:
 
 def test_parts_stand_in_the_order_of_the_passages(agent: Agent) -> None:
     texts = (
-        "In November wardens close the northern route for the winter.",
-        "The northern route closes when snow falls.",
+        "The northern route closes in winter, often as early as October.",
+        "The northern route closes on 12 November.",
     )
     found = citations(agent, QUESTION, [passage(texts[0], start=100), passage(texts[1], start=900)])
     assert len(found) > 1
