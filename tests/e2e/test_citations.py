@@ -13,7 +13,7 @@ from conftest import finished
 from pegasus.client import Client
 
 PROSE = Path(__file__).parents[2] / "bench" / "prose"
-QUESTIONS, ANSWERED_AT_LEAST = 120, 60
+QUESTIONS, ANSWERED_AT_LEAST = 170, 100
 
 
 def lines(name: str) -> list[dict]:
@@ -21,6 +21,7 @@ def lines(name: str) -> list[dict]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_every_citation_is_really_there(client: Client) -> None:
     queries = lines("queries.jsonl")[:QUESTIONS]
     # The part of the corpus that these questions are about.
@@ -28,14 +29,15 @@ def test_every_citation_is_really_there(client: Client) -> None:
     corpus = [document for document in lines("corpus.jsonl") if document["id"] in names]
     body = "".join(json.dumps({"title": d["title"], "text": d["text"], "uri": d["id"]}) + "\n" for d in corpus)
     batch = client.call("POST", "/v1/documents/batch", content=body.encode())["job"]
-    assert finished(client, batch["id"])["result"] == {"items": len(corpus), "failed": 0}
+    assert finished(client, batch["id"], timeout_seconds=100)["result"] == {"items": len(corpus), "failed": 0}
 
     def ask(query: dict) -> dict:
-        return client.call("POST", "/v1/ask", json={"question": query["q"], "limit": 3})
+        return client.call("POST", "/v1/ask", json={"question": query["q"]})
 
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(ask, queries))
-    assert sum(answer["found"] for answer in answers) >= ANSWERED_AT_LEAST
+    answered = sum(answer["found"] for answer in answers)
+    assert answered >= ANSWERED_AT_LEAST
     cited = 0
     for answer in answers:
         assert bool(answer["citations"]) == answer["found"]
