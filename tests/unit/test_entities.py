@@ -14,7 +14,6 @@ from pegasus.errors import Misconfigured
 from pegasus.text.entities import (
     WEIGHTS,
     Mention,
-    RuleEntityFinder,
     entity_key,
     find_mentions,
     query_keys,
@@ -112,7 +111,7 @@ def test_finds_the_full_name_of_an_acronym() -> None:
 
 def test_spans_are_the_surface_and_each_key_comes_once() -> None:
     text = "We met Priya’s team. Then Priya and the\nother teams left for Kiel with neural networks: a neural network."
-    found = RuleEntityFinder().find_mentions(text)
+    found = find_mentions(text)
     assert [(text[m.start : m.end], m.key) for m in found] == [
         ("Priya", "priya"),
         ("Kiel", "kiel"),

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import structlog
-
 from pegasus.documents import service as documents
 from pegasus.domain import Citation
 from pegasus.errors import Conflict, NotFound
 from pegasus.identifiers import sha256_hex
 from pegasus.ports import Transaction
-
-log = structlog.get_logger(__name__)
 
 
 def verifies(tx: Transaction, workspace_id: str, citation: Citation) -> bool:

@@ -20,7 +20,7 @@ MIN_CHARACTERS = 350
 _SMALL_SECTION = 250
 _CONTEXT = 24
 
-_PARAGRAPH, _LINE, _SENTENCE, _SPACE = range(4)
+# The groups in order of preference: after a paragraph, a line, a sentence, a word.
 _BOUNDARY = re.compile(r"(\n[ \t]*\n\s*)|(\n\s*)|((?<=[.!?;:][\s\"')\]])(?=\S)|(?<=[。！？]))|([ \t]+)")
 
 

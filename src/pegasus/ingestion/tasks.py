@@ -74,16 +74,16 @@ class IngestTask:
             ), media_type
 
     def _index(self, job_list: Sequence[Job], owner: str) -> None:
-        room, passages, taken = _SLICE_PASSAGES, [], []
+        passages: list[repository.PendingPassage] = []
         with self._relational.read() as tx:
             for job in job_list:
-                found = repository.pending(tx, job.document_id or "", room) if room > 0 else []
-                passages += found
-                room -= len(found)
-                taken.append(job)
+                room = _SLICE_PASSAGES - len(passages)
+                if room == 0:
+                    break
+                passages += repository.pending(tx, job.document_id or "", room)
         self._indexer.index(passages)
         by_workspace: dict[str, list[Job]] = defaultdict(list)
-        for job in taken:
+        for job in job_list:
             self._indexer.forget(job.workspace_id, job.document_id or "")
             by_workspace[job.workspace_id].append(job)
         for workspace_id, some in by_workspace.items():

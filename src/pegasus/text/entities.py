@@ -46,13 +46,6 @@ class Mention:
     end: int
 
 
-class RuleEntityFinder:
-    """The finder that needs no model: the rules of this module."""
-
-    def find_mentions(self, text: str, *, limit: int = 12) -> list[Mention]:
-        return find_mentions(text, limit=limit)
-
-
 def find_mentions(text: str, *, limit: int = 12) -> list[Mention]:
     """The ``limit`` best entities of one passage, each key once, in order of position (see `best`)."""
     return best(all_mentions(text), limit=limit)

@@ -41,7 +41,7 @@ def read_epub(content: bytes) -> Extraction:
         DefusedXmlException,
         KeyError,
         EOFError,
-        NotImplementedError,
+        NotImplementedError,  # zipfile's word for a compression that it does not know.
         RuntimeError,
     ) as error:
         raise Unreadable(
