@@ -13,7 +13,6 @@ from processes import ServerProcess
 
 from pegasus.client import ProblemError
 
-
 # Seen once in some eight runs: Chroma's engine never comes back from a query that meets the full disk.
 _MAY_HANG = pytest.mark.xfail(strict=False, reason="a query of Chroma on a full disk may never return")
 
