@@ -131,7 +131,7 @@ def _vectors(tx: Transaction, application: Application, workspace_id: str) -> It
     # The port tells which passages there are, not their vectors, so this looks into the adapter.
     store: Any = application.search._vectors
     ids = _column(tx, "SELECT id FROM passages WHERE workspace_id = :w", w=workspace_id)
-    yield from _between("vectors", store.passage_ids(workspace_id), ids)
+    yield from _between("vectors", [id_ for some, _ in store.pages(workspace_id) for id_ in some], ids)
     wanted = repository.embeddings(tx, ids)
     found = store._collection(workspace_id).get(ids=ids, include=["embeddings"]) if ids else {"ids": []}
     for number, id_ in enumerate(found["ids"]):

@@ -21,6 +21,7 @@ from pegasus.documents import endpoints as documents
 from pegasus.errors import Invalid, PegasusError, TooLarge
 from pegasus.graph import endpoints as graph
 from pegasus.identifiers import new_id
+from pegasus.integrity import endpoints as integrity
 from pegasus.jobs import endpoints as jobs
 from pegasus.schemas import Schema
 from pegasus.search import endpoints as search
@@ -58,7 +59,7 @@ class Readiness(Schema):
 def create_api(application: Application) -> FastAPI:
     api = FastAPI(title="Pegasus", version=__version__, description=DESCRIPTION, redoc_url=None)
     api.state.application = application
-    for feature in (documents, search, chat, graph, jobs, access):
+    for feature in (documents, search, chat, graph, jobs, integrity, access):
         api.include_router(feature.router)
     api.add_api_route("/health", _health, tags=["service"], response_model=Health)
     api.add_api_route("/ready", _ready, tags=["service"], response_model=Readiness,

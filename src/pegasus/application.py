@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pegasus.access.service import Doorkeeper
 from pegasus.chat.service import ChatService
 from pegasus.graph.service import GraphService
+from pegasus.integrity.service import IntegrityService
 from pegasus.jobs.runner import InProcessSignal, LaneWorker
 from pegasus.ports import FileStore, RelationalStore
 from pegasus.search.service import SearchService
@@ -26,6 +27,7 @@ class Application:
     search: SearchService
     chat: ChatService
     graph: GraphService
+    integrity: IntegrityService
     checks: Mapping[str, Callable[[], None]]  # What readiness asks; each raises ``Unavailable``.
     close: Callable[[], None]
     stopping: threading.Event = field(default_factory=threading.Event)

@@ -20,7 +20,12 @@ from pegasus.domain import Lane
 from pegasus.errors import Misconfigured, Unavailable
 from pegasus.graph.service import GraphService
 from pegasus.ingestion.service import EntityFinder, Indexer
-from pegasus.ingestion.tasks import EraseTask, IngestTask, UnpackTask
+from pegasus.ingestion.tasks import IngestTask, UnpackTask
+from pegasus.integrity.check import Check
+from pegasus.integrity.erasure import Eraser
+from pegasus.integrity.repair import Repairer
+from pegasus.integrity.service import IntegrityService
+from pegasus.integrity.tasks import EraseTask, RebuildTask, RepairTask
 from pegasus.jobs import service as jobs
 from pegasus.jobs.runner import InProcessSignal, LaneSettings, LaneWorker, Task
 from pegasus.memory import limit_arenas, release_freed_memory
@@ -91,9 +96,18 @@ def build(settings: Settings, directory: Path) -> Application:
     embedder = _embedder(settings)
     signal = InProcessSignal()
     indexer = Indexer(relational, vectors, graph, embedder, _entity_finder(settings))
+
+    def new_check() -> Check:
+        return Check(relational, vectors, graph, files, embedder)
+
+    repairer = Repairer(relational, vectors, graph, files, indexer, settings.max_upload_bytes)
+    rebuild = RebuildTask(relational, vectors, graph)
     tasks: dict[str, Task] = {
         "ingest": IngestTask(relational, files, extractor, indexer, signal, settings.max_text_characters),
-        "erase": EraseTask(relational, files, indexer),
+        "erase": EraseTask(Eraser(relational, files, indexer)),
+        "repair": RepairTask(relational, new_check, repairer),
+        "rebuild": rebuild,
+        "compact": rebuild,
         "unpack": UnpackTask(relational, files, signal, settings.max_upload_bytes, settings.max_archive_bytes),
     }
     lane_settings = LaneSettings(settings.job_max_attempts, settings.job_lease_seconds)
@@ -115,6 +129,7 @@ def build(settings: Settings, directory: Path) -> Application:
         search=search,
         chat=ChatService(relational, search, ExtractiveAgent(embedder)),
         graph=GraphService(relational, graph),
+        integrity=IntegrityService(new_check),
         checks={
             "relational": relational.ping,
             "vectors": vectors.ping,

@@ -64,11 +64,13 @@ class Client:
         except httpx.TransportError as error:
             raise self._unreachable(error) from error
 
-    def events(self, path: str, body: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    def events(
+        self, path: str, body: Mapping[str, Any] | None = None, *, method: str = "POST"
+    ) -> Iterator[tuple[str, Any]]:
         """(name, data) of server-sent events as they come. An ``error`` event is raised as ``ProblemError``."""
         headers = {"Accept": "text/event-stream"}
         try:
-            with self._http.stream("POST", path, json=body, headers=headers) as response:
+            with self._http.stream(method, path, json=body, headers=headers) as response:
                 if response.is_error:
                     response.read()
                     _body(response)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,10 @@ class Transaction(Protocol):
 
     def all(self, sql: str, parameters: Parameters = ...) -> Sequence[Row]: ...
 
+    def each(self, sql: str, parameters: Parameters = ...) -> Iterator[Row]:
+        """The rows one by one, for results that are too long to be held; the transaction must stay open meanwhile."""
+        ...
+
     def one(self, sql: str, parameters: Parameters = ...) -> Row | None:
         """The first row, or None."""
         ...
@@ -51,6 +55,26 @@ class Transaction(Protocol):
         """Passage ids with a relevance (BM25, more is better), best first. A term is a word; any may match."""
         ...
 
+    def search_phrase(self, workspace_id: str, words: Sequence[str], limit: int) -> Sequence[str | None]:
+        """Passages that have these words one after the other; None for each that is indexed but has no row."""
+        ...
+
+    def words_missing(self, workspace_id: str) -> Sequence[str]:
+        """Ids of passages that the full text index does not know."""
+        ...
+
+    def words_agree(self, workspace_id: str) -> bool:
+        """Whether the full text index is sound, and says of every passage what its row says, and nothing else."""
+        ...
+
+    def rebuild_words(self, workspace_id: str) -> None:
+        """Make the full text index anew from the rows of the passages."""
+        ...
+
+    def drop_words(self, workspace_id: str) -> None:
+        """Take the whole index away, as when the workspace goes."""
+        ...
+
 
 class RelationalStore(Protocol):
     """The truth. A transaction is committed when its block ends, rolled back when the block raises."""
@@ -59,6 +83,14 @@ class RelationalStore(Protocol):
 
     def read(self) -> AbstractContextManager[Transaction]:
         """A consistent snapshot; never waits for a writer."""
+        ...
+
+    def damage(self) -> Sequence[str]:
+        """What the engine itself finds broken in its files and references; empty when all is sound."""
+        ...
+
+    def compact(self) -> None:
+        """Write the store anew, so that no byte of what was deleted before is left in its files."""
         ...
 
     def ping(self) -> None:
@@ -81,7 +113,20 @@ class VectorStore(Protocol):
         """Passage ids with their cosine similarity (-1..1), best first; approximate."""
         ...
 
-    def passage_ids(self, workspace_id: str) -> Iterator[str]: ...
+    def existing(self, workspace_id: str, passage_ids: Sequence[str]) -> set[str]:
+        """Which of these passages have an embedding here."""
+        ...
+
+    def pages(self, workspace_id: str) -> Iterator[tuple[Sequence[str], Vectors]]:
+        """All that is stored, some thousand passages at a time: their ids and, row by row, their embeddings."""
+        ...
+
+    def rebuild(self, pages: Iterable[tuple[str, Sequence[str], Vectors]]) -> None:
+        """Hold these (workspace, passage ids, embeddings) and nothing else; no byte of what was here before is kept.
+
+        Queries are answered from the old contents until the new are complete. Nobody else may write meanwhile.
+        """
+        ...
 
     def ping(self) -> None: ...
 
@@ -101,6 +146,24 @@ class GraphPassage:
 class GraphNeighbour:
     entity: Entity
     passages: int  # how many passages mention both
+
+
+# What a graph says of a document, in a form that two sides can be compared in: (document id, "title", title),
+# (document id, "passage", passage id), (document id, "mention", passage id, entity id, its name, its kind) or
+# (document id, "link", target's id).
+GraphFact = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GraphContents:
+    """A whole graph, each part in the order of its fields. Each is read once, nodes first."""
+
+    documents: Iterable[tuple[str, str, str]]  # id, workspace, title
+    passages: Iterable[tuple[str, str]]  # id, workspace
+    entities: Iterable[tuple[str, str, str, str]]  # id, workspace, name, kind
+    contains: Iterable[tuple[str, str]]  # document, passage
+    mentions: Iterable[tuple[str, str]]  # passage, entity
+    links: Iterable[tuple[str, str]]  # source, target
 
 
 class GraphStore(Protocol):
@@ -139,6 +202,21 @@ class GraphStore(Protocol):
 
     def node_ids(self, workspace_id: str, label: str) -> Iterator[str]:
         """Ids of all nodes of a label: "Document", "Passage" or "Entity"."""
+        ...
+
+    def existing(self, workspace_id: str, label: str, ids: Sequence[str]) -> set[str]:
+        """Which of these ids have a node of the label."""
+        ...
+
+    def facts(self, workspace_id: str, document_id: str | None = None) -> Iterator[GraphFact]:
+        """Everything that the graph says of documents, or of one document; in no order."""
+        ...
+
+    def rebuild(self, contents: GraphContents) -> None:
+        """Hold these nodes and edges and nothing else; no byte of what was here before is kept.
+
+        Questions are answered from the old contents until the new are complete. Nobody else may write meanwhile.
+        """
         ...
 
     def ping(self) -> None: ...

@@ -110,3 +110,57 @@ def print_keys(keys: Sequence[Json]) -> None:
         times = [(key[name] or "")[:16].replace("T", " ") for name in ("created_at", "last_used_at", "revoked_at")]
         made.add_row(key["id"], escape(key["name"]), key["hint"] + "…", *times)
     console().print(made)
+
+
+def print_report(report: Json, *, repaired: bool) -> None:
+    """What a check found, by document; then what to do about it."""
+    out = console()
+    if report["differences"]:
+        made = table("store", "document", "what")
+        for difference in report["differences"]:
+            where = f"{difference['store']}: {difference['kind']}"
+            made.add_row(where, difference["document_id"] or "", escape(difference["detail"]))
+        out.print(made)
+    checked = ", ".join(f"{n:,} {name}" for name, n in report["checked"].items()) or "nothing"
+    took = f"Compared {checked} in {report['took_ms'] / 1000:.1f} s."
+    total = sum(report["counts"].values())
+    if report["consistent"]:
+        out.print(f"[green]The stores agree.[/] {took}")
+        return
+    out.print(f"[red]{total:,} differences.[/] {took}")
+    out.print("Next: " + ("restore what could not be mended from a backup." if repaired else "pegasus check --repair"))
+
+
+def print_results(results: Sequence[Json]) -> None:
+    """What a repair did about each difference."""
+    out = console()
+    for result in results:
+        failed = result["outcome"] == "left" or result["state"] in ("failed", "dead")
+        mark = "[red]not mended[/]" if failed else "[green]mended[/]"
+        out.print(f"{mark} {escape(result['name'])} [dim]{result['document_id'] or ''}[/]")
+        if result["error"]:
+            out.print(f"   {escape(result['error']['detail'])} Next: {escape(result['error'].get('hint') or '')}")
+
+
+def print_erasures(receipts: Sequence[Json]) -> None:
+    out = console()
+    if not receipts:
+        out.print("Nothing was erased yet.")
+        return
+    made = table("state", "id", "of", "requested")
+    for receipt in receipts:
+        made.add_row(receipt["state"], receipt["subject_id"], receipt["scope"], receipt["requested_at"])
+    out.print(made)
+
+
+def print_erasure(receipt: Json) -> None:
+    out = console()
+    out.print(f"Erasure of the {receipt['scope']} {receipt['subject_id']}: {receipt['state']}")
+    for name in ("requested_at", "verified_at", "purged_at"):
+        out.print(f"  {name.removesuffix('_at'):<10} {receipt[name] or 'not yet'}")
+    removed = ", ".join(f"{n} {name}" for name, n in receipt["removed"].items())
+    out.print(f"  removed    {removed or 'nothing yet'}")
+    for look in receipt["looks"]:
+        out.print(f"  looked in  {look['store']} for {look['looked_for']}: {look['left'] or 'nothing'} found")
+    if receipt["state"] == "verified":
+        out.print("Next: pegasus compact, after which no byte of it is left in the free space of the stores.")

@@ -100,6 +100,10 @@ def event(name: str, data: BaseModel | dict[str, Any]) -> bytes:
     return f"event: {name}\ndata: {text}\n\n".encode()
 
 
+def wants_events(request: Request) -> bool:
+    return "text/event-stream" in request.headers.get("accept", "")
+
+
 def stream(events: Iterator[bytes]) -> StreamingResponse:
     """Send events as they come, with a comment at once and whenever nothing came for 15 s."""
     return StreamingResponse(

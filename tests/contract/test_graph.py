@@ -11,7 +11,7 @@ import pytest
 from pegasus.adapters.ladybug import LadybugGraphStore
 from pegasus.domain import Entity
 from pegasus.identifiers import new_id
-from pegasus.ports import GraphPassage, GraphStore
+from pegasus.ports import GraphContents, GraphPassage, GraphStore
 
 WAIT_SECONDS = 60
 LABELS = ("Document", "Passage", "Entity")
@@ -320,3 +320,122 @@ def test_the_graph_outlives_the_process_that_stored_it(tmp_path: Path) -> None:
     assert workspace.mentioning("ada") == [("p", 1)]
     workspace.store.ping()
     workspace.store.close()
+
+
+# --- The whole of it ----------------------------------------------------------------------------------------------
+
+
+def facts(workspace: Workspace, document: str | None = None) -> list[tuple[str, ...]]:
+    document_id = workspace(document) if document else None
+    return sorted(tuple(workspace.short(fact)) for fact in workspace.store.facts(workspace.id, document_id))
+
+
+def test_facts_tell_all_that_is_there_of_documents(store: GraphStore, workspace: Workspace) -> None:
+    workspace.add({"p1": ["ada", "bob"], "p2": []})
+    workspace.add({"q": ["ada"]}, document="e")
+    workspace.link(d=["e"])
+    Workspace(store).add({"other": ["ada"]})
+    of_e = [("e", "mention", "q", "ada", "Ada", "name"), ("e", "passage", "q"), ("e", "title", "Title")]
+    assert facts(workspace) == [
+        ("d", "link", "e"),
+        ("d", "mention", "p1", "ada", "Ada", "name"),
+        ("d", "mention", "p1", "bob", "Bob", "name"),
+        ("d", "passage", "p1"),
+        ("d", "passage", "p2"),
+        ("d", "title", "Title"),
+        *of_e,
+    ]
+    assert facts(workspace, "e") == of_e
+    assert facts(workspace, "unknown") == []
+
+
+@pytest.fixture(params=["ladybug"])
+def own_store(tmp_path: Path) -> Iterator[LadybugGraphStore]:
+    (tmp_path / "own").mkdir()
+    opened = LadybugGraphStore(tmp_path / "own" / "graph.ladybug")
+    yield opened
+    opened.close()
+
+
+def bytes_below(directory: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in sorted(directory.rglob("*")) if file.is_file())
+
+
+AWKWARD = "a \"quoted\", name\nwith, commas; \\ and 'line' breaks — naïve"
+
+
+def contents(w: str) -> GraphContents:
+    return GraphContents(
+        documents=[("d", w, AWKWARD), ("e", w, "")],
+        passages=[("p", w), ("q", w)],
+        entities=[("ada", w, AWKWARD, "name")],
+        contains=[("d", "p"), ("e", "q")],
+        mentions=[("p", "ada")],
+        links=[("d", "e")],
+    )
+
+
+def test_a_rebuilt_graph_has_the_new_contents_and_no_byte_of_the_old(
+    own_store: LadybugGraphStore, tmp_path: Path
+) -> None:
+    workspace = Workspace(own_store)
+    workspace.add({f"old-passage-{n}": [f"old-entity-{n}"] for n in range(50)}, document="old-document")
+    own_store.delete_passages(workspace.id, [workspace("old-passage-1")])
+    own_store.rebuild(contents(workspace.id))
+    assert sorted(own_store.facts(workspace.id)) == [
+        ("d", "link", "e"),
+        ("d", "mention", "p", "ada", AWKWARD, "name"),
+        ("d", "passage", "p"),
+        ("d", "title", AWKWARD),
+        ("e", "passage", "q"),
+        ("e", "title", ""),
+    ]
+    workspace.add({"after": ["eve"]}, document="f")
+    assert workspace.mentioning("eve") == [("after", 1)]
+    assert own_store.mentioning(workspace.id, ["ada"], 10) == [("p", 1)]
+    own_store.close()
+    assert b"old-" not in bytes_below(tmp_path / "own")
+    again = LadybugGraphStore(tmp_path / "own" / "graph.ladybug")
+    assert ("d", "passage", "p") in list(again.facts(workspace.id))
+    again.close()
+    own_store._open()  # For the fixture, which closes it.
+
+
+def test_an_empty_graph_can_be_the_new_one(own_store: LadybugGraphStore) -> None:
+    workspace = Workspace(own_store)
+    workspace.add({"p": ["ada"]})
+    own_store.rebuild(GraphContents((), (), (), (), (), ()))
+    assert facts(workspace) == []
+
+
+def test_a_rebuild_that_fails_leaves_the_old_graph(own_store: LadybugGraphStore, tmp_path: Path) -> None:
+    workspace = Workspace(own_store)
+    workspace.add({"p": []})
+
+    def passages() -> Iterator[tuple[str, str]]:
+        yield "q", workspace.id
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        own_store.rebuild(GraphContents((), passages(), (), (), (), ()))
+    assert workspace.nodes("Passage") == ["p"]
+    assert [path.name for path in (tmp_path / "own").iterdir() if not path.name.startswith("graph.ladybug")] == []
+
+
+@pytest.mark.parametrize("moved", ["before", "between", "after"])
+def test_an_exchange_that_was_cut_off_ends_with_one_whole_graph(tmp_path: Path, moved: str) -> None:
+    """As a process leaves it that is killed before, between and after the two renames."""
+    path, fresh = tmp_path / "graph.ladybug", tmp_path / "graph.ladybug.new"
+    w = new_id()
+    for file, name in ((path, "old"), (fresh, "new")):
+        made = LadybugGraphStore(file)
+        made.upsert_documents(w, {name: name})
+        made.close()
+    if moved != "before":
+        path.rename(tmp_path / "graph.ladybug.old")
+    if moved == "after":
+        fresh.rename(path)
+    opened = LadybugGraphStore(path)
+    assert list(opened.node_ids(w, "Document")) == (["old"] if moved == "before" else ["new"])
+    opened.close()
+    assert {file.name for file in tmp_path.iterdir()} <= {"graph.ladybug", "graph.ladybug.wal"}

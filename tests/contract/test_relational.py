@@ -437,3 +437,123 @@ def test_a_closed_sqlite_store_is_one_whole_file(tmp_path: Path) -> None:
     store.migrate(HEAD)
     store.close()
     assert [path.name for path in tmp_path.iterdir()] == ["new.sqlite3"]
+
+
+# --- Checked, rebuilt, compacted -----------------------------------------------------------------------------------
+
+
+def agrees(store: RelationalStore, workspace_id: str) -> bool:
+    with store.write() as tx:
+        return tx.words_agree(workspace_id)
+
+
+def test_each_gives_the_rows_one_by_one(store: RelationalStore) -> None:
+    with store.write() as tx:
+        for name in "abc":
+            add_workspace_row(tx, name)
+    with store.read() as tx:
+        rows = tx.each("SELECT name FROM workspaces WHERE name > :least ORDER BY name", {"least": "a"})
+        assert [row["name"] for row in rows] == ["b", "c"]
+
+
+def test_a_phrase_is_found_only_with_its_words_in_order(store: RelationalStore, workspace_id: str) -> None:
+    passage = add_passage(store, workspace_id, "the quick brown fox")
+    add_passage(store, workspace_id, "the brown quick fox")
+    add_passage(store, new_workspace(store), "the quick brown fox")
+    with store.read() as tx:
+        assert tx.search_phrase(workspace_id, ["quick", "brown"], 10) == [passage]
+        assert tx.search_phrase(workspace_id, ["quick", '"', "fox OR"], 10) == []
+        assert tx.search_phrase(workspace_id, [], 10) == []
+        assert tx.search_phrase(new_id(), ["quick"], 10) == []
+
+
+def test_the_index_agrees_with_its_rows_whatever_other_workspaces_have(
+    store: RelationalStore, workspace_id: str
+) -> None:
+    assert agrees(store, workspace_id)
+    add_passage(store, new_workspace(store), "of somebody else")
+    first = add_passage(store, workspace_id, "first words")
+    add_passage(store, workspace_id, "second words")
+    with store.write() as tx:
+        tx.unindex_words(workspace_id, [first])
+        tx.execute("DELETE FROM passages WHERE id = :id", {"id": first})
+    assert agrees(store, workspace_id)
+
+
+@pytest.mark.parametrize("fault", ["text", "unindexed", "left"])
+def test_an_index_that_disagrees_is_noticed_and_rebuilt(store: RelationalStore, workspace_id: str, fault: str) -> None:
+    passage, other = (add_passage(store, workspace_id, f"original words {n}") for n in range(2))
+    foreign = new_workspace(store)
+    add_passage(store, foreign, "original words elsewhere")
+    with store.write() as tx:
+        if fault == "text":
+            tx.execute("UPDATE passages SET text = 'changed meanwhile' WHERE id = :id", {"id": passage})
+        elif fault == "unindexed":
+            tx.unindex_words(workspace_id, [passage])
+        else:
+            tx.execute("DELETE FROM passages WHERE id = :id", {"id": passage})
+            assert sorted(tx.search_phrase(workspace_id, ["original", "words"], 10), key=str) == [other, None]
+        assert not tx.words_agree(workspace_id)
+        assert tx.words_agree(foreign)
+        assert tx.words_missing(workspace_id) == ([passage] if fault == "unindexed" else [])
+        tx.rebuild_words(workspace_id)
+        assert tx.words_agree(workspace_id)
+        expected = {"text": [other], "unindexed": [passage, other], "left": [other]}[fault]
+        assert sorted(tx.search_phrase(workspace_id, ["original", "words"], 10)) == sorted(expected)
+
+
+def test_a_dropped_index_is_noticed_and_can_be_rebuilt(store: RelationalStore, workspace_id: str) -> None:
+    passage = add_passage(store, workspace_id, "words")
+    with store.write() as tx:
+        tx.drop_words(workspace_id)
+        assert tx.words_missing(workspace_id) == [passage]
+        assert not tx.words_agree(workspace_id)
+        tx.rebuild_words(workspace_id)
+        assert tx.words_agree(workspace_id)
+
+
+def test_a_sound_store_tells_of_no_damage(store: RelationalStore, workspace_id: str) -> None:
+    add_passage(store, workspace_id, "words")
+    assert store.damage() == []
+
+
+def test_a_damaged_sqlite_file_is_told(tmp_path: Path, migrated_sqlite: Path) -> None:
+    file = tmp_path / "own" / "store.sqlite3"
+    file.parent.mkdir()
+    shutil.copy(migrated_sqlite, file)
+    store = SqliteRelationalStore(file)
+    workspace_id = new_workspace(store)
+    for n in range(200):
+        add_passage(store, workspace_id, f"words {n} " * 30)
+    store.close()
+    content = bytearray(file.read_bytes())
+    page = 4096 * (len(content) // 4096 // 2)
+    content[page : page + 2048] = b"\xff" * 2048
+    file.write_bytes(content)
+    store = SqliteRelationalStore(file)
+    assert store.damage()
+    store.close()
+
+
+def test_a_compacted_sqlite_store_has_no_byte_of_what_was_deleted(tmp_path: Path, migrated_sqlite: Path) -> None:
+    file = tmp_path / "own" / "store.sqlite3"
+    file.parent.mkdir()
+    shutil.copy(migrated_sqlite, file)
+    store = SqliteRelationalStore(file)
+    workspace_id = new_workspace(store)
+    gone = [add_passage(store, workspace_id, f"xylophone secret {n} " * 40) for n in range(50)]
+    kept = add_passage(store, workspace_id, "marimba stays")
+    with store.write() as tx:
+        tx.unindex_words(workspace_id, gone)
+        for id_ in gone:
+            tx.execute("DELETE FROM passages WHERE id = :id", {"id": id_})
+            tx.execute("DELETE FROM documents WHERE id = :id", {"id": id_})
+        tx.rebuild_words(workspace_id)
+    store.compact()
+    content = b"".join(file.read_bytes() for file in file.parent.iterdir())
+    assert b"xylophon" not in content.lower()
+    assert not [id_ for id_ in gone if id_.encode() in content]
+    assert b"marimba stays" in content
+    with store.read() as tx:
+        assert tx.search_phrase(workspace_id, ["marimba"], 10) == [kept]
+    store.close()

@@ -53,6 +53,10 @@ def nearest(store: VectorStore, workspace_id: str, vector: Vector, limit: int = 
     return [id_ for id_, _ in store.query(workspace_id, vector, limit)]
 
 
+def held(store: VectorStore, workspace_id: str) -> list[str]:
+    return [id_ for ids, _ in store.pages(workspace_id) for id_ in ids]
+
+
 def test_the_nearest_comes_first_with_its_cosine(store: VectorStore, workspace_id: str) -> None:
     cosines = {"same": 1.0, "near": 0.8, "far": 0.1, "opposite": -1.0}
     store.upsert(workspace_id, list(cosines), np.stack([at_cosine(c) for c in cosines.values()]))
@@ -70,7 +74,7 @@ def test_the_limit_keeps_the_nearest_and_may_exceed_what_is_there(store: VectorS
 def test_the_same_upsert_again_changes_nothing(store: VectorStore, workspace_id: str) -> None:
     for _ in range(3):
         store.upsert(workspace_id, ["a", "b"], axes(0, 1))
-    assert sorted(store.passage_ids(workspace_id)) == ["a", "b"]
+    assert sorted(held(store, workspace_id)) == ["a", "b"]
     assert nearest(store, workspace_id, axis(1)) == ["b", "a"]
 
 
@@ -85,7 +89,7 @@ def test_a_deleted_passage_is_gone_and_unknown_ones_are_passed_over(store: Vecto
     store.upsert(workspace_id, ["a", "b"], axes(0, 1))
     for _ in range(2):
         store.delete(workspace_id, ["a", "never there"])
-    assert list(store.passage_ids(workspace_id)) == ["b"]
+    assert list(held(store, workspace_id)) == ["b"]
     assert nearest(store, workspace_id, axis(0)) == ["b"]
     store.upsert(workspace_id, ["a"], axes(0))
     assert nearest(store, workspace_id, axis(0)) == ["a", "b"]
@@ -93,7 +97,7 @@ def test_a_deleted_passage_is_gone_and_unknown_ones_are_passed_over(store: Vecto
 
 def test_a_workspace_without_vectors_is_empty(store: VectorStore, workspace_id: str) -> None:
     store.delete(workspace_id, ["a"])
-    assert list(store.passage_ids(workspace_id)) == []
+    assert list(held(store, workspace_id)) == []
     assert list(store.query(workspace_id, axis(0), 10)) == []
 
 
@@ -101,7 +105,7 @@ def test_empty_lists_do_nothing(store: VectorStore, workspace_id: str) -> None:
     store.upsert(workspace_id, ["a"], axes(0))
     store.upsert(workspace_id, [], np.empty((0, DIMENSIONS), np.float32))
     store.delete(workspace_id, [])
-    assert list(store.passage_ids(workspace_id)) == ["a"]
+    assert list(held(store, workspace_id)) == ["a"]
 
 
 def test_workspaces_never_see_each_other(store: VectorStore, workspace_id: str) -> None:
@@ -112,8 +116,8 @@ def test_workspaces_never_see_each_other(store: VectorStore, workspace_id: str) 
     assert sorted(nearest(store, workspace_id, axis(1))) == ["a", "shared"]
     assert dict(store.query(workspace_id, axis(0), 10))["shared"] == pytest.approx(1, abs=1e-3)
     store.delete(other, ["a", "shared"])
-    assert sorted(store.passage_ids(workspace_id)) == ["a", "shared"]
-    assert list(store.passage_ids(other)) == ["b"]
+    assert sorted(held(store, workspace_id)) == ["a", "shared"]
+    assert list(held(store, other)) == ["b"]
 
 
 def test_a_large_document_goes_in_and_out_in_one_call(store: VectorStore, workspace_id: str) -> None:
@@ -121,9 +125,9 @@ def test_a_large_document_goes_in_and_out_in_one_call(store: VectorStore, worksp
     ids = [f"p{n}" for n in range(6_000)]
     for first in range(0, 6_000, 1_000):
         store.upsert(workspace_id, ids[first : first + 1_000], random_vectors(1_000, seed=first))
-    assert sorted(store.passage_ids(workspace_id)) == sorted(ids)
+    assert sorted(held(store, workspace_id)) == sorted(ids)
     store.delete(workspace_id, ids[1:])
-    assert list(store.passage_ids(workspace_id)) == ids[:1]
+    assert list(held(store, workspace_id)) == ids[:1]
 
 
 def test_the_true_nearest_of_thousands_is_found(store: VectorStore, workspace_id: str) -> None:
@@ -143,7 +147,7 @@ def test_threads_write_and_read_at_once(store: VectorStore, workspace_id: str) -
     with ThreadPoolExecutor(4) as pool:
         for future in [pool.submit(write, thread) for thread in range(4)]:
             future.result(WAIT_SECONDS)
-    assert sorted(store.passage_ids(workspace_id)) == sorted(f"{t}-{n}" for t in range(4) for n in range(10))
+    assert sorted(held(store, workspace_id)) == sorted(f"{t}-{n}" for t in range(4) for n in range(10))
 
 
 def test_vectors_outlive_the_process_that_stored_them(tmp_path: Path, workspace_id: str) -> None:
@@ -152,10 +156,94 @@ def test_vectors_outlive_the_process_that_stored_them(tmp_path: Path, workspace_
     first.delete(workspace_id, ["b"])
     first.close()
     second = ChromaVectorStore(tmp_path / "vectors")
-    assert list(second.passage_ids(workspace_id)) == ["a"]
+    assert list(held(second, workspace_id)) == ["a"]
     assert nearest(second, workspace_id, axis(0)) == ["a"]
     second.close()
 
 
 def test_a_store_that_answers_says_so(store: VectorStore) -> None:
     store.ping()
+
+
+def test_pages_have_the_embeddings_of_their_ids(store: VectorStore, workspace_id: str) -> None:
+    vectors = random_vectors(20)
+    store.upsert(workspace_id, [f"p{n}" for n in range(20)], vectors)
+    for ids, embeddings in store.pages(workspace_id):
+        np.testing.assert_allclose(embeddings, [vectors[int(id_[1:])] for id_ in ids], atol=1e-6)
+
+
+def test_existing_tells_which_are_there(store: VectorStore, workspace_id: str) -> None:
+    store.upsert(workspace_id, ["a", "b"], axes(0, 1))
+    assert store.existing(workspace_id, ["b", "c"]) == {"b"}
+    assert store.existing(new_id(), ["b"]) == set()
+
+
+@pytest.fixture(params=["chroma"])
+def own_store(tmp_path: Path) -> Iterator[ChromaVectorStore]:
+    opened = ChromaVectorStore(tmp_path / "own" / "vectors")
+    yield opened
+    opened.close()
+
+
+def bytes_below(directory: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in sorted(directory.rglob("*")) if file.is_file())
+
+
+def test_a_rebuilt_store_has_the_new_contents_and_no_byte_of_the_old(
+    own_store: ChromaVectorStore, workspace_id: str, tmp_path: Path
+) -> None:
+    other = new_id()
+    old_ids = [f"old-{n:04}" for n in range(300)]
+    own_store.upsert(workspace_id, old_ids, random_vectors(300))
+    own_store.upsert(other, ["kept"], axes(2))
+    own_store.delete(workspace_id, old_ids[:10])
+    own_store.rebuild([(other, ["kept"], axes(2)), (workspace_id, ["a"], axes(0)), (workspace_id, ["b"], axes(1))])
+    assert nearest(own_store, workspace_id, axis(0)) == ["a", "b"]
+    assert held(own_store, other) == ["kept"]
+    own_store.upsert(workspace_id, ["c"], axes(3))
+    assert own_store.existing(workspace_id, ["a", "b", "c", *old_ids]) == {"a", "b", "c"}
+    assert b"old-" not in bytes_below(tmp_path / "own")
+
+
+def test_a_rebuild_that_fails_leaves_the_old_contents(own_store: ChromaVectorStore, workspace_id: str) -> None:
+    own_store.upsert(workspace_id, ["a"], axes(0))
+
+    def pages() -> Iterator[tuple[str, list[str], Vectors]]:
+        yield workspace_id, ["b"], axes(1)
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        own_store.rebuild(pages())
+    assert held(own_store, workspace_id) == ["a"]
+
+
+def test_queries_are_answered_while_a_store_is_rebuilt(own_store: ChromaVectorStore, workspace_id: str) -> None:
+    own_store.upsert(workspace_id, ["a"], axes(0))
+    seen: list[list[str]] = []
+
+    def pages() -> Iterator[tuple[str, list[str], Vectors]]:
+        for n in range(3):
+            yield workspace_id, [f"n{n}"], axes(n)
+            seen.append(nearest(own_store, workspace_id, axis(0), 1))
+
+    own_store.rebuild(pages())
+    assert seen == [["a"]] * 3
+    assert nearest(own_store, workspace_id, axis(0), 1) == ["n0"]
+
+
+@pytest.mark.parametrize("moved", ["before", "between", "after"])
+def test_an_exchange_that_was_cut_off_ends_with_one_whole_store(workspace_id: str, tmp_path: Path, moved: str) -> None:
+    """As a process leaves it that is killed before, between and after the two renames."""
+    directory, fresh = tmp_path / "vectors", tmp_path / "vectors.new"
+    for path, name in ((directory, "old"), (fresh, "new")):
+        made = ChromaVectorStore(path)
+        made.upsert(workspace_id, [name], axes(0))
+        made.close()
+    if moved != "before":
+        directory.rename(tmp_path / "vectors.old")
+    if moved == "after":
+        fresh.rename(directory)
+    opened = ChromaVectorStore(directory)
+    assert held(opened, workspace_id) == (["old"] if moved == "before" else ["new"])
+    opened.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["vectors"]

@@ -144,7 +144,7 @@ class Workspace:
             "documents": self.rows(
                 "SELECT id, version, state, title FROM documents WHERE workspace_id = :w ORDER BY 1"
             ),
-            "vectors": sorted(self.vectors.passage_ids(self.id)),
+            "vectors": sorted(id_ for ids, _ in self.vectors.pages(self.id) for id_ in ids),
             **{label: sorted(self.graph.node_ids(self.id, label)) for label in LABELS},
         }
 
@@ -411,7 +411,7 @@ def test_an_erasure_leaves_nothing_but_what_others_share(workspace: Workspace) -
     for table in ("passages", "document_versions", "document_uris", "document_tags", "links", "link_keys", "removals"):
         assert workspace.rows(f"SELECT 1 FROM {table} WHERE document_id = :d", d=gone) == []
     assert workspace.rows("SELECT 1 FROM documents WHERE id = :d", d=gone) == []
-    assert not passages & set(workspace.vectors.passage_ids(workspace.id))
+    assert not passages & workspace.vectors.existing(workspace.id, list(passages))
     assert not passages & set(workspace.graph.node_ids(workspace.id, "Passage"))
     assert gone not in set(workspace.graph.node_ids(workspace.id, "Document"))
     assert only not in set(workspace.graph.node_ids(workspace.id, "Entity"))
@@ -462,7 +462,7 @@ def test_the_receipt_says_what_was_removed_even_if_the_job_was_interrupted(works
     count = len(workspace.passages(taken.added.document.id))
     job_id = workspace.erase(taken.added.document.id)
     # What an erasure does first, in a process that is killed before it can note the end.
-    workspace.application.workers[0]._tasks["erase"]._indexer.forget(workspace.id, taken.added.document.id)
+    workspace.application.workers[0]._tasks["erase"]._eraser._indexer.forget(workspace.id, taken.added.document.id)
     workspace.work()
     result = workspace.job(job_id).result
     assert result

@@ -101,9 +101,17 @@ def delete_responses_before(tx: Transaction, workspace_id: str, time: float) -> 
     )
 
 
-def empty_responses_with(tx: Transaction, workspace_id: str, text: str, status: int) -> None:
-    tx.execute(
+def empty_responses_with(tx: Transaction, workspace_id: str, text: str, status: int) -> int:
+    return tx.execute(
         "UPDATE idempotency_keys SET status = :status, response = ''"
         " WHERE workspace_id = :w AND response LIKE '%' || :text || '%'",
         {"w": workspace_id, "text": text, "status": status},
     )
+
+
+def count_responses_with(tx: Transaction, workspace_id: str, text: str) -> int:
+    row = tx.one(
+        "SELECT count(*) AS n FROM idempotency_keys WHERE workspace_id = :w AND response LIKE '%' || :text || '%'",
+        {"w": workspace_id, "text": text},
+    )
+    return row["n"] if row else 0

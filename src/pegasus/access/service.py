@@ -134,10 +134,15 @@ def recall(tx: Transaction, workspace_id: str, key: str, request_sha256: str) ->
     return Reply(row["status"], json.loads(row["response"]))
 
 
-def forget_replies(tx: Transaction, workspace_id: str, mentioning: str) -> None:
+def forget_replies(tx: Transaction, workspace_id: str, mentioning: str) -> int:
     """Empty remembered replies that have a text in them, as the id of a document that is erased. Their keys stay
     taken: a repeated request must not make again what was erased."""
-    repository.empty_responses_with(tx, workspace_id, mentioning, _ERASED)
+    return repository.empty_responses_with(tx, workspace_id, mentioning, _ERASED)
+
+
+def count_replies(tx: Transaction, workspace_id: str, mentioning: str) -> int:
+    """How many remembered replies have a text in them."""
+    return repository.count_responses_with(tx, workspace_id, mentioning)
 
 
 def remember(tx: Transaction, workspace_id: str, key: str, request_sha256: str, reply: Reply) -> Reply:

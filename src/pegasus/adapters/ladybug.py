@@ -7,7 +7,10 @@ each query names the workspace all the same.
 
 from __future__ import annotations
 
+import csv
 import queue
+import shutil
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,7 +20,7 @@ from typing import Any
 
 from pegasus.domain import Entity
 from pegasus.errors import Misconfigured, Unavailable
-from pegasus.ports import GraphNeighbour, GraphPassage
+from pegasus.ports import GraphContents, GraphFact, GraphNeighbour, GraphPassage
 
 _READERS = 4
 # Without limits ladybug takes 80 % of the machine's memory and all of its cores.
@@ -39,22 +42,25 @@ _SCHEMA = (
 
 class LadybugGraphStore:
     def __init__(self, path: Path) -> None:
+        self._path = path
+        _finish_exchange(path)
+        self._write_lock = threading.Lock()
+        self._readers: queue.LifoQueue[Any] = queue.LifoQueue()
+        self._open()
+
+    def _open(self) -> None:
         import ladybug
 
         try:
-            self._database = ladybug.Database(
-                str(path), buffer_pool_size=_BUFFER_BYTES, max_num_threads=_THREADS, max_db_size=_MAX_FILE_BYTES
-            )
+            self._database = _database(self._path)
         except RuntimeError as error:
             raise Misconfigured(
-                f"The graph {path} cannot be opened: {error}.",
-                hint="Restore the data directory from a backup, or give another one with --data.",
+                f"The graph {self._path} cannot be opened: {error}.",
+                hint="It can be made anew from the rows: remove that file, then run: pegasus check --repair",
             ) from error
-        self._write_lock = threading.Lock()
         self._writer = ladybug.Connection(self._database)
         for statement in _SCHEMA:
             self._writer.execute(statement)
-        self._readers: queue.LifoQueue[Any] = queue.LifoQueue()
         for _ in range(_READERS):
             self._readers.put(ladybug.Connection(self._database))
 
@@ -214,15 +220,131 @@ class LadybugGraphStore:
         rows = self._read(f"MATCH (n:{label}) WHERE n.workspace = $workspace RETURN n.id", {"workspace": workspace_id})
         yield from (row[0] for row in rows)
 
+    def existing(self, workspace_id: str, label: str, ids: Sequence[str]) -> set[str]:
+        if not ids:
+            return set()
+        rows = self._read(
+            f"UNWIND $ids AS id MATCH (n:{label} {{id: id}}) WHERE n.workspace = $workspace RETURN n.id",
+            {"ids": list(ids), "workspace": workspace_id},
+        )
+        return {row[0] for row in rows}
+
+    def facts(self, workspace_id: str, document_id: str | None = None) -> Iterator[GraphFact]:
+        chosen, parameters = "", {"workspace": workspace_id}
+        if document_id is not None:
+            chosen, parameters = " {id: $id}", parameters | {"id": document_id}
+        start = f"MATCH (d:Document{chosen}) WHERE d.workspace = $workspace"
+        for kind, rest in (
+            ("title", "RETURN d.id, d.title"),
+            ("passage", "MATCH (d)-[:CONTAINS]->(p:Passage) RETURN d.id, p.id"),
+            ("link", "MATCH (d)-[:LINKS]->(t:Document) RETURN d.id, t.id"),
+            ("mention", "MATCH (d)-[:CONTAINS]->(p:Passage) MATCH (p)-[:MENTIONS]->(e:Entity)"
+                        " RETURN d.id, p.id, e.id, e.name, e.kind"),
+        ):  # fmt: skip
+            for document, *values in self._stream(f"{start} {rest}", parameters):
+                yield (document, kind, *values)
+
+    def _stream(self, cypher: str, parameters: Mapping[str, Any]) -> Iterator[list[Any]]:
+        """Rows one by one, for results that are too long to be held in Python's objects."""
+        connection = self._readers.get()
+        try:
+            with _unavailable():
+                result = connection.execute(cypher, dict(parameters))
+                while result.has_next():
+                    yield result.get_next()
+                result.close()
+        finally:
+            self._readers.put(connection)
+
+    def rebuild(self, contents: GraphContents) -> None:
+        # A new file, filled by COPY: many times quicker than statements, and free of whatever the old one still has.
+        fresh = _beside(self._path, "new")
+        _remove(fresh)
+        try:
+            with _unavailable(), tempfile.TemporaryDirectory(dir=self._path.parent, prefix="graph.load-") as folder:
+                _load(fresh, contents, Path(folder))
+        except BaseException:
+            _remove(fresh)
+            raise
+        with self._write_lock:
+            self._close()
+            _remove(_beside(self._path, "old"))
+            self._path.rename(_beside(self._path, "old"))
+            _finish_exchange(self._path)
+            self._open()
+
     def ping(self) -> None:
         self._read("RETURN 1", {})
 
     def close(self) -> None:
         with self._write_lock:
-            for _ in range(_READERS):
-                self._readers.get().close()
-            self._writer.close()
-            self._database.close()
+            self._close()
+
+    def _close(self) -> None:
+        for _ in range(_READERS):
+            self._readers.get().close()
+        self._writer.close()
+        self._database.close()
+
+
+def _database(path: Path) -> Any:
+    import ladybug
+
+    return ladybug.Database(
+        str(path), buffer_pool_size=_BUFFER_BYTES, max_num_threads=_THREADS, max_db_size=_MAX_FILE_BYTES
+    )
+
+
+def _load(path: Path, contents: GraphContents, folder: Path) -> None:
+    import ladybug
+
+    database = _database(path)
+    connection = ladybug.Connection(database)
+    try:
+        for statement in _SCHEMA:
+            connection.execute(statement)
+        for table, rows in (
+            ("Document", contents.documents), ("Passage", contents.passages), ("Entity", contents.entities),
+            ("CONTAINS", contents.contains), ("MENTIONS", contents.mentions), ("LINKS", contents.links),
+        ):  # fmt: skip
+            file = folder / f"{table}.csv"
+            with file.open("w", encoding="utf-8", newline="") as stream:
+                writer = csv.writer(stream, quoting=csv.QUOTE_ALL, lineterminator="\n")
+                count = 0
+                for row in rows:
+                    writer.writerow(row)
+                    count += 1
+            if count:  # Names may have line breaks, which reading in parallel would split.
+                connection.execute(f"COPY {table} FROM '{file}' (HEADER=false, PARALLEL=false, ESCAPE='\"')")
+            file.unlink()
+        connection.execute("CHECKPOINT")
+    finally:
+        connection.close()
+        database.close()
+
+
+def _beside(path: Path, which: str) -> Path:
+    return path.with_name(f"{path.name}.{which}")
+
+
+def _remove(path: Path) -> None:
+    for file in (path, path.with_name(f"{path.name}.wal"), path.with_name(f"{path.name}.shadow")):
+        file.unlink(missing_ok=True)
+
+
+def _finish_exchange(path: Path) -> None:
+    """Put a rebuilt file in the place of the old one, or, when it was not complete, remove what is there of it.
+
+    It is complete once the old one was moved away, whatever process did that.
+    """
+    fresh, old = _beside(path, "new"), _beside(path, "old")
+    if fresh.is_file() and old.is_file() and not path.exists():
+        _remove(path)  # The old file's log must not be taken for the new one's.
+        fresh.rename(path)
+    for left_over in (fresh, old):
+        _remove(left_over)
+    for folder in path.parent.glob("graph.load-*"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

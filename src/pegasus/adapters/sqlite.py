@@ -9,6 +9,8 @@ from __future__ import annotations
 import queue
 import sqlite3
 import threading
+import time
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -27,6 +29,7 @@ _TITLE_WEIGHT, _HEADING_WEIGHT, _TEXT_WEIGHT = 1.5, 1.25, 1.0
 _COMMON, _VERY_COMMON, _ENOUGH = 3_000, 30_000, 50
 # SQLite takes 32,766 parameters at most (SQLITE_MAX_VARIABLE_NUMBER); lists of ids are cut well below that.
 _LIST_CHUNK = 500
+_CHECKPOINT_TRIES, _CHECKPOINT_WAIT_SECONDS = 100, 0.1
 
 
 class SqliteRelationalStore:
@@ -46,6 +49,8 @@ class SqliteRelationalStore:
             # FULL: a commit is on the disk before it is answered, so that a power cut loses nothing accepted.
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA foreign_keys=ON")
+            # What is deleted is overwritten with zeros, not only marked as free.
+            connection.execute("PRAGMA secure_delete=ON")
             connection.execute(f"PRAGMA cache_size=-{_CACHE_KIBIBYTES // _READERS}")
             connection.execute("PRAGMA temp_store=MEMORY")
         except sqlite3.DatabaseError as error:
@@ -102,6 +107,30 @@ class SqliteRelationalStore:
                 connection.execute("ROLLBACK")
             self._readers.put(connection)
 
+    def damage(self) -> list[str]:
+        with self.read() as tx:
+            try:
+                broken = [row[0] for row in tx.all("PRAGMA integrity_check(100)") if row[0] != "ok"]
+                loose = tx.all("PRAGMA foreign_key_check")
+            except sqlite3.DatabaseError as error:  # So damaged that it cannot even be looked through.
+                return [str(error)]
+        return broken + [f"row {row[1]} of {row[0]} names a row of {row[2]} that is not there" for row in loose]
+
+    def compact(self) -> None:
+        with self._write_lock, _unavailable():
+            # VACUUM writes every live row to fresh pages; what the old ones held goes with them, and the log, which
+            # had copies of both, is cut to nothing. Readers hold the log for the length of a query.
+            self._writer.execute("VACUUM")
+            for _ in range(_CHECKPOINT_TRIES):
+                busy = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+                if not busy:
+                    return
+                time.sleep(_CHECKPOINT_WAIT_SECONDS)
+        raise Unavailable(
+            "The write-ahead log could not be emptied: it is being read without a pause.",
+            hint="Compact again when less is going on.",
+        )
+
     def ping(self) -> None:
         with self.read() as tx:
             tx.one("SELECT 1")
@@ -139,19 +168,20 @@ class SqliteTransaction:
     def all(self, sql: str, parameters: Parameters = {}) -> list[sqlite3.Row]:
         return self._connection.execute(sql, parameters).fetchall()
 
+    def each(self, sql: str, parameters: Parameters = {}) -> Iterator[sqlite3.Row]:
+        with closing(self._connection.execute(sql, parameters)) as cursor:
+            yield from cursor
+
     def one(self, sql: str, parameters: Parameters = {}) -> sqlite3.Row | None:
         with closing(self._connection.execute(sql, parameters)) as cursor:
             row: sqlite3.Row | None = cursor.fetchone()
             return row
 
     def index_words(self, workspace_id: str, passage_ids: Sequence[str]) -> None:
-        table = _words_table(workspace_id)
-        # A table for each workspace: neither rows nor word statistics of one can show in another's results.
-        self._connection.execute(
-            f"CREATE VIRTUAL TABLE IF NOT EXISTS {table} USING fts5(title, heading, text, content='passages',"
-            " content_rowid='seq', tokenize='porter unicode61 remove_diacritics 2')"
+        create_words(self._connection, workspace_id)
+        self._copy_words(
+            f"INSERT INTO {_words_table(workspace_id)} (rowid, title, heading, text) SELECT seq,", passage_ids
         )
-        self._copy_words(f"INSERT INTO {table} (rowid, title, heading, text) SELECT seq,", passage_ids)
 
     def unindex_words(self, workspace_id: str, passage_ids: Sequence[str]) -> None:
         table = _words_table(workspace_id)
@@ -168,6 +198,45 @@ class SqliteTransaction:
 
     def _exists(self, table: str) -> bool:
         return self.one("SELECT 1 FROM sqlite_master WHERE name = :name", {"name": table}) is not None
+
+    def search_phrase(self, workspace_id: str, words: Sequence[str], limit: int) -> list[str | None]:
+        table = _words_table(workspace_id)
+        if not words or not self._exists(table):
+            return []
+        rows = self.all(
+            f"SELECT p.id FROM (SELECT rowid FROM {table} WHERE {table} MATCH :phrase LIMIT :limit) w"
+            " LEFT JOIN passages p ON p.seq = w.rowid",
+            {"phrase": _quoted(" ".join(words)), "limit": limit},
+        )
+        return [row["id"] for row in rows]
+
+    def words_missing(self, workspace_id: str) -> list[str]:
+        table = _words_table(workspace_id)
+        indexed = f"AND seq NOT IN (SELECT id FROM {table}_docsize)" if self._exists(table) else ""
+        rows = self.all(f"SELECT id FROM passages WHERE workspace_id = :w {indexed}", {"w": workspace_id})
+        return [row["id"] for row in rows]
+
+    def words_agree(self, workspace_id: str) -> bool:
+        table = _words_table(workspace_id)
+        if not self._exists(table):
+            return not self.words_missing(workspace_id)
+        try:
+            # With rank 1 the index is compared with the rows, not only with itself.
+            self._connection.execute(f"INSERT INTO {table} ({table}, rank) VALUES ('integrity-check', 1)")
+        except sqlite3.DatabaseError:
+            return False
+        return True
+
+    def rebuild_words(self, workspace_id: str) -> None:
+        # Dropped first: a damaged index cannot be trusted to rebuild itself.
+        self.drop_words(workspace_id)
+        create_words(self._connection, workspace_id)
+        table = _words_table(workspace_id)
+        self._connection.execute(f"INSERT INTO {table} ({table}) VALUES ('rebuild')")
+
+    def drop_words(self, workspace_id: str) -> None:
+        self._connection.execute(f"DROP TABLE IF EXISTS {_words_table(workspace_id)}")
+        self._connection.execute(f"DROP VIEW IF EXISTS {_passages_view(workspace_id)}")
 
     def search_words(
         self, workspace_id: str, terms: Sequence[str], limit: int, filters: Filters
@@ -218,8 +287,28 @@ def _quoted(term: str) -> str:
     return '"{}"'.format(term.replace('"', " ").replace("\0", " "))
 
 
+def create_words(connection: sqlite3.Connection, workspace_id: str) -> None:
+    """The full text index of a workspace, where it is not there yet, over a view of its passages.
+
+    An index for each workspace: neither rows nor word statistics of one can show in another's results.
+    """
+    table, view = _words_table(workspace_id), _passages_view(workspace_id)
+    connection.execute(
+        f"CREATE VIEW IF NOT EXISTS {view} AS SELECT seq, title, heading, text FROM passages"
+        f" WHERE workspace_id = '{workspace_id}'"
+    )
+    connection.execute(
+        f"CREATE VIRTUAL TABLE IF NOT EXISTS {table} USING fts5(title, heading, text, content='{view}',"
+        " content_rowid='seq', tokenize='porter unicode61 remove_diacritics 2')"
+    )
+
+
 def _words_table(workspace_id: str) -> str:
-    return f"words_{workspace_id.replace('-', '')}"
+    return f"words_{uuid.UUID(workspace_id).hex}"
+
+
+def _passages_view(workspace_id: str) -> str:
+    return f"passages_{uuid.UUID(workspace_id).hex}"
 
 
 def _filter_condition(workspace_id: str, filters: Filters) -> tuple[str, Parameters]:

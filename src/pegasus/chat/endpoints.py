@@ -29,7 +29,7 @@ from pegasus.pagination import checked_cursor
 from pegasus.ports import Transaction
 from pegasus.schemas import Cursor, PageOf
 from pegasus.search.schemas import PassageOut
-from pegasus.web import App, Caller, checked_id, event, problems, stream
+from pegasus.web import App, Caller, checked_id, event, problems, stream, wants_events
 
 router = APIRouter(prefix="/v1", tags=["answers"])
 
@@ -51,13 +51,9 @@ def ask(request: Request, app: App, caller: Caller, given: AskIn) -> AnswerOut |
     With `Accept: text/event-stream` the answer comes as events, as for a session's message.
     """
     options: dict[str, Any] = {"limit": given.limit, "filters": given.filters()}
-    if _wants_events(request):
+    if wants_events(request):
         return _streamed(app.chat.stream(caller.workspace_id, given.question, **options))
     return AnswerOut.of(app.chat.ask(caller.workspace_id, given.question, **options))
-
-
-def _wants_events(request: Request) -> bool:
-    return "text/event-stream" in request.headers.get("accept", "")
 
 
 def _encoded(item: Event) -> bytes:
@@ -137,7 +133,7 @@ def post_message(
         service.get_session(tx, caller.workspace_id, session_id)
         known = recall(tx, caller.workspace_id, idempotency_key, fingerprint) if idempotency_key else None
     if known:
-        return stream(iter([event("done", known.body)])) if _wants_events(request) else JSONResponse(known.body)
+        return stream(iter([event("done", known.body)])) if wants_events(request) else JSONResponse(known.body)
 
     def remember_reply(tx: Transaction, answer: Answer) -> None:
         if idempotency_key is None:
@@ -150,7 +146,7 @@ def post_message(
         remember(tx, caller.workspace_id, idempotency_key, fingerprint, reply)
 
     events = app.chat.converse(caller.workspace_id, session_id, given.content, remember_reply)
-    if _wants_events(request):
+    if wants_events(request):
         return _streamed(events)
     *_, last = events
     return Response(AnswerOut.of(last.answer).model_dump_json(), media_type="application/json")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 from pegasus.domain import Citation, Message
@@ -84,6 +84,15 @@ def messages_citing(tx: Transaction, workspace_id: str, document_id: str) -> Seq
         {"w": workspace_id, "id": document_id},
     )
     return [_message_from(row) for row in rows]
+
+
+def citing(tx: Transaction, workspace_id: str) -> Iterator[Message]:
+    rows = tx.each(
+        "SELECT m.* FROM messages m JOIN sessions s ON s.id = m.session_id WHERE s.workspace_id = :w"
+        " AND m.citations <> '[]'",
+        {"w": workspace_id},
+    )
+    return (_message_from(row) for row in rows)
 
 
 def replace_content(tx: Transaction, message_id: str, content: str, citations: Sequence[Citation]) -> None:

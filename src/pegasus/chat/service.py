@@ -12,6 +12,7 @@ import structlog
 from pegasus.chat import repository
 from pegasus.chat.citations import verifies
 from pegasus.chat.repository import Session
+from pegasus.documents import service as documents
 from pegasus.domain import Answer, Citation, Filters, FoundPassage, Message
 from pegasus.errors import Invalid, NotFound
 from pegasus.identifiers import new_id
@@ -149,8 +150,27 @@ def delete_session(tx: Transaction, workspace_id: str, session_id: str) -> None:
     repository.delete_session(tx, session_id)
 
 
-def forget_document(tx: Transaction, workspace_id: str, document_id: str) -> None:
-    """Take the words of a document that is erased out of the answers that quoted it."""
-    for message in repository.messages_citing(tx, workspace_id, document_id):
+def citing_gone_documents(tx: Transaction, workspace_id: str) -> dict[str, list[str]]:
+    """Documents that are not there any more, with the messages that still cite them."""
+    found: dict[str, list[str]] = {}
+    gone: dict[str, bool] = {}
+    for message in repository.citing(tx, workspace_id):
+        for document_id in {citation.document_id for citation in message.citations}:
+            if document_id not in gone:
+                gone[document_id] = documents.find(tx, workspace_id, document_id) is None
+            if gone[document_id]:
+                found.setdefault(document_id, []).append(message.id)
+    return found
+
+
+def count_citing(tx: Transaction, workspace_id: str, document_id: str) -> int:
+    return len(repository.messages_citing(tx, workspace_id, document_id))
+
+
+def forget_document(tx: Transaction, workspace_id: str, document_id: str) -> int:
+    """Take the words of a document that is erased out of the answers that quoted it; how many these were."""
+    quoting = repository.messages_citing(tx, workspace_id, document_id)
+    for message in quoting:
         left = [citation for citation in message.citations if citation.document_id != document_id]
         repository.replace_content(tx, message.id, QUOTED_ERASED, left)
+    return len(quoting)

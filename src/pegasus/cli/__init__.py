@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pegasus.cli import documents, jobs, keys, service
+from pegasus.cli import documents, integrity, jobs, keys, service
 from pegasus.errors import PegasusError
 
 app = typer.Typer(
@@ -20,10 +20,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (service.up, documents.add, documents.search, documents.ask, documents.erase):
+for command in (
+    service.up, documents.add, documents.search, documents.ask, documents.erase,
+    integrity.check, integrity.rebuild, integrity.compact,
+):  # fmt: skip
     app.command()(command)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(keys.app, name="keys")
+app.add_typer(integrity.erasures_app, name="erasures")
 
 
 def _version(wanted: bool) -> None:

@@ -10,16 +10,15 @@ from fastapi.responses import JSONResponse
 from pydantic import TypeAdapter, ValidationError
 from starlette.datastructures import FormData, UploadFile
 
-from pegasus.access.service import Principal, Reply, forget_replies, once, recall, remember
+from pegasus.access.service import Principal, Reply, once, recall, remember
 from pegasus.application import Application
-from pegasus.chat import service as chat
 from pegasus.documents import service
 from pegasus.documents.schemas import ContentOut, DocumentAdded, DocumentIn, DocumentOut, JobAccepted, first_error
 from pegasus.errors import Invalid, UnsupportedFormat
 from pegasus.identifiers import sha256_hex
 from pegasus.ingestion import intake
-from pegasus.ingestion import service as ingestion
 from pegasus.ingestion.batch import BatchIntake
+from pegasus.integrity import erasure
 from pegasus.jobs.schemas import JobOut
 from pegasus.pagination import checked_cursor
 from pegasus.schemas import Cursor, PageOf
@@ -256,12 +255,12 @@ def read_content(
 
 @router.delete("/{document_id}", status_code=202, responses=problems(401, 404, 409, 422))
 def erase_document(app: App, caller: Caller, document_id: str, response: Response) -> JobAccepted:
-    """Erase a document. When this answers nothing finds it any more; the job removes it from every store."""
+    """Erase a document. When this answers nothing finds it any more; the job removes it from every store.
+
+    `GET /v1/erasures/{id}`, with the id of the job or of the document, is the receipt.
+    """
     with app.relational.write() as tx:
-        job = ingestion.erase(tx, caller.workspace_id, checked_id(document_id, "document"))
-        # Its words were quoted elsewhere, too.
-        chat.forget_document(tx, caller.workspace_id, document_id)
-        forget_replies(tx, caller.workspace_id, document_id)
+        job = erasure.accept(tx, caller.workspace_id, checked_id(document_id, "document"))
     app.signal.notify(job.lane)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return JobAccepted(job=JobOut.of(job))

@@ -184,6 +184,49 @@ def file_keys(tx: Transaction, document_id: str) -> list[str]:
     return [row["file_key"] for row in rows]
 
 
+def replace_file(tx: Transaction, document_id: str, version: int, old_key: str, new_key: str | None) -> bool:
+    return (
+        tx.execute(
+            "UPDATE document_versions SET file_key = :new WHERE document_id = :id AND version = :version"
+            " AND file_key = :old",
+            {"id": document_id, "version": version, "old": old_key, "new": new_key},
+        )
+        == 1
+    )
+
+
+def naming(tx: Transaction, document_id: str) -> dict[str, int]:
+    """How many rows of each table name a document, those of its passages among them."""
+    tables = {
+        "documents": "id",
+        **dict.fromkeys(
+            ("document_versions", "document_tags", "document_uris", "passages", "links", "link_keys", "removals"),
+            "document_id",
+        ),
+    }
+    found = {}
+    for table, column in tables.items():
+        row = tx.one(f"SELECT count(*) AS n FROM {table} WHERE {column} = :id", {"id": document_id})
+        found[table] = row["n"] if row else 0
+    return found
+
+
+def with_content(tx: Transaction, workspace_id: str, sha256s: Sequence[str], before: float) -> int:
+    """How many documents, taken in before a time, have any of these contents."""
+    marks = ", ".join(f":s{n}" for n in range(len(sha256s)))
+    row = tx.one(
+        "SELECT count(*) AS n FROM document_versions v JOIN documents d ON d.id = v.document_id"
+        f" WHERE d.workspace_id = :w AND d.created_at < :before AND v.sha256 IN ({marks})",
+        {"w": workspace_id, "before": before, **{f"s{n}": value for n, value in enumerate(sha256s)}},
+    )
+    return row["n"] if row else 0
+
+
+def contents(tx: Transaction, document_id: str) -> Sequence[Row]:
+    """(sha256, text) of every version."""
+    return tx.all("SELECT sha256, text FROM document_versions WHERE document_id = :id", {"id": document_id})
+
+
 def is_file_known(tx: Transaction, file_key: str) -> bool:
     return tx.one("SELECT 1 FROM document_versions WHERE file_key = :key", {"key": file_key}) is not None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -364,6 +364,31 @@ def mark_erasing(tx: Transaction, document: Document) -> None:
 
 def file_keys(tx: Transaction, document_id: str) -> list[str]:
     return repository.file_keys(tx, document_id)
+
+
+def replace_file(tx: Transaction, document_id: str, version: int, old_key: str, new_key: str | None) -> bool:
+    """Let a version name another stored file, or none; False when it does not name the old one any more."""
+    return repository.replace_file(tx, document_id, version, old_key, new_key)
+
+
+def restore_text(tx: Transaction, document_id: str, version: int, text: str) -> None:
+    """Put back the text that a version's SHA-256 was made of."""
+    repository.set_text(tx, document_id, version, text, sha256_hex(text))
+
+
+def contents(tx: Transaction, document_id: str) -> list[tuple[str, str]]:
+    """(SHA-256 of what was handed in, text) of every version; the text is empty where it was never read."""
+    return [(row["sha256"], row["text"] or "") for row in repository.contents(tx, document_id)]
+
+
+def rows_naming(tx: Transaction, document_id: str) -> dict[str, int]:
+    """How many rows name a document, by table."""
+    return repository.naming(tx, document_id)
+
+
+def with_content(tx: Transaction, workspace_id: str, sha256s: Sequence[str], before: float) -> int:
+    """How many documents, taken in before a time, have any of these contents."""
+    return repository.with_content(tx, workspace_id, sha256s, before) if sha256s else 0
 
 
 def is_file_known(tx: Transaction, file_key: str) -> bool:

@@ -36,6 +36,11 @@ def embedding_input(title: str, heading: str, text: str) -> str:
     return "\n".join([*context, text])
 
 
+def input_digest(title: str, heading: str, text: str) -> str:
+    """Tells whether a passage is as it was when it was indexed: its embedding is made of these."""
+    return sha256_hex("\0".join((title, heading, text)))
+
+
 def passage_from(row: Row) -> Passage:
     return Passage(
         id=row["id"],
@@ -59,7 +64,7 @@ def replace_passages(tx: Transaction, document: Document, chunks: Sequence[Chunk
     kept: list[dict[str, object]] = []
     new: list[dict[str, object]] = []
     for chunk in chunks:
-        key = sha256_hex("\0".join((document.title, chunk.heading, chunk.text)))
+        key = input_digest(document.title, chunk.heading, chunk.text)
         row = {"start": chunk.start, "end": chunk.end, "version": document.version}
         if spare[key]:
             kept.append({**row, "id": spare[key].pop()})

@@ -7,6 +7,7 @@ truth, ``indexed`` tells which passages the derived stores have, ``removals`` wh
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -57,6 +58,32 @@ def name_again(tx: Transaction, document: Document, uri: str) -> None:
         )
 
 
+def input_digest(title: str, heading: str, text: str) -> str:
+    """What ``input_sha256`` of a passage with this title, heading and text is."""
+    return repository.input_digest(title, heading, text)
+
+
+def index_later(tx: Transaction, workspace_id: str, document_id: str, version: int, parent_id: str | None) -> Job:
+    """The job that puts a document's passages into the derived stores, those that are not marked as indexed."""
+    return jobs.enqueue(
+        tx, workspace_id, "ingest", Lane.INDEX, "embed", document_id=document_id, version=version,
+        parent_id=parent_id, priority=jobs.BULK,
+    )  # fmt: skip
+
+
+def read_later(tx: Transaction, workspace_id: str, document_id: str, version: int, parent_id: str | None) -> Job:
+    """The job that reads a document anew from its file or its text, and then indexes it."""
+    return jobs.enqueue(
+        tx, workspace_id, "ingest", Lane.READ, "extract", document_id=document_id, version=version,
+        parent_id=parent_id, priority=jobs.BULK,
+    )  # fmt: skip
+
+
+def drop_passages(tx: Transaction, document: Document, passage_ids: Sequence[str]) -> None:
+    """Take passages out of the rows and the full text, and have the derived stores forget them."""
+    repository.delete_passages(tx, document, passage_ids)
+
+
 def passages(tx: Transaction, workspace_id: str, passage_ids: Sequence[str]) -> dict[str, Passage]:
     """Stored passages by id; those that are gone or another workspace's are left out."""
     return repository.passages(tx, workspace_id, passage_ids)
@@ -79,6 +106,21 @@ def most_similar(tx: Transaction, vector: Vector, passage_ids: Sequence[str], li
 
 def entities_by_key(tx: Transaction, workspace_id: str, keys: Sequence[str]) -> dict[str, Entity]:
     return repository.entities_by_key(tx, workspace_id, keys)
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What the derived stores have forgotten, ids by kind, and how much of it is there all the same."""
+
+    ids: Mapping[str, Sequence[str]]
+    vectors_left: int
+    nodes_left: int
+
+
+def forgotten(tx: Transaction, ids: Mapping[str, Sequence[str]]) -> None:
+    """The derived stores have forgotten these: it need not be done again."""
+    for kind, some in ids.items():
+        repository.delete_removals(tx, kind, some)
 
 
 class Indexer:
@@ -117,6 +159,12 @@ class Indexer:
         with self._relational.write() as tx:
             repository.mark_indexed(tx, list(present))
 
+    def relink_document(self, workspace_id: str, document_id: str) -> None:
+        """Set the links in the graph from and to a document as the rows have them."""
+        with self._relational.read() as tx:
+            links = repository.resolved_links(tx, document_id)
+        self._graph.set_links(workspace_id, links)
+
     def relink(self, tx: Transaction, workspace_id: str, jobs_done: Sequence[Job]) -> None:
         """Set the links in the graph from and to the jobs' documents as the rows have them."""
         links: dict[str, list[str]] = {}
@@ -131,17 +179,32 @@ class Indexer:
         """Take out of vectors and graph what the rows have lost."""
         with self._relational.read() as tx:
             gone = repository.removals(tx, document_id)
-        if not any(gone.values()):
-            return
+        if any(gone.values()):
+            self._remove(workspace_id, gone)
+            with self._relational.write() as tx:
+                forgotten(tx, gone)
+
+    def forget_document(self, workspace_id: str, document_id: str) -> Forgotten:
+        """Take all of a document out of vectors and graph, and look whether it is gone from there.
+
+        What was removed is noted as such by ``forgotten``, in the transaction that ends the erasure: until then the
+        removal can be repeated, and be looked for again.
+        """
+        with self._relational.read() as tx:
+            gone = repository.removals(tx, document_id)
+        self._remove(workspace_id, gone)
+        self._graph.delete_documents(workspace_id, [document_id])
+        nodes = {"Passage": gone["passage"], "Entity": gone["entity"], "Document": [document_id]}
+        return Forgotten(
+            gone,
+            vectors_left=len(self._vectors.existing(workspace_id, gone["passage"])),
+            nodes_left=sum(len(self._graph.existing(workspace_id, label, ids)) for label, ids in nodes.items()),
+        )
+
+    def _remove(self, workspace_id: str, gone: Mapping[str, Sequence[str]]) -> None:
         self._vectors.delete(workspace_id, gone["passage"])
         self._graph.delete_passages(workspace_id, gone["passage"])
         self._graph.delete_entities(workspace_id, gone["entity"])
-        with self._relational.write() as tx:
-            for kind, ids in gone.items():
-                repository.delete_removals(tx, kind, ids)
-
-    def forget_document(self, workspace_id: str, document_id: str) -> None:
-        self._graph.delete_documents(workspace_id, [document_id])
 
 
 def _save_mentions(tx: Transaction, workspace_id: str, mentions: Mapping[str, Sequence[Mention]]) -> dict[str, Entity]:

@@ -1,4 +1,4 @@
-"""The jobs of ingestion: read a file, index what was read, unpack an archive, erase a document."""
+"""The jobs of ingestion: read a file, index what was read, unpack an archive."""
 
 from __future__ import annotations
 
@@ -108,33 +108,6 @@ class IngestTask:
         document = documents.find(tx, job.workspace_id, job.document_id or "")
         if document and document.version == job.version and document.state is not DocumentState.ERASING:
             documents.mark_failed(tx, document, problem)
-
-
-class EraseTask:
-    """Remove what an accepted erasure has left: vectors, nodes, files and, last, the rows that name them."""
-
-    def __init__(self, relational: RelationalStore, files: FileStore, indexer: service.Indexer) -> None:
-        self._relational, self._files, self._indexer = relational, files, indexer
-
-    def run(self, job_list: Sequence[Job], owner: str) -> None:
-        for job in job_list:
-            self._erase(job, owner)
-
-    def _erase(self, job: Job, owner: str) -> None:
-        document_id = job.document_id or ""
-        self._indexer.forget(job.workspace_id, document_id)
-        self._indexer.forget_document(job.workspace_id, document_id)
-        with self._relational.read() as tx:
-            keys = documents.file_keys(tx, document_id)
-        for key in keys:
-            self._files.delete(key)
-        with self._relational.write() as tx:
-            documents.remove(tx, document_id)
-            removed = {**job.payload, "files": len(keys)}
-            jobs.succeed(tx, job, owner, {"removed": removed})
-
-    def gave_up(self, tx: Transaction, job: Job, problem: Mapping[str, Any]) -> None:
-        """Nothing to take back: the document stays unfindable, and the job tells why the rest is still there."""
 
 
 class UnpackTask:

@@ -213,6 +213,12 @@ def insert_item(
     )
 
 
+def forget_document(tx: Transaction, document_id: str) -> None:
+    """Names and errors may quote the document."""
+    tx.execute("UPDATE batch_items SET name = '(erased)', error = NULL WHERE document_id = :id", {"id": document_id})
+    tx.execute("UPDATE jobs SET error = NULL, result = NULL WHERE document_id = :id", {"id": document_id})
+
+
 def items(tx: Transaction, job_id: str, after: int, limit: int) -> list[dict[str, Any]]:
     """Items in order, each with the state and error that its own job has now."""
     rows = tx.all(

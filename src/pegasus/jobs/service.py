@@ -19,7 +19,7 @@ from pegasus.ports import Transaction
 INTERACTIVE, BULK = 0, 10  # Priorities: a person waits for the one; the other is an import.
 _MAX_BACKOFF_SECONDS = 60.0
 _RETRYABLE_BY_HAND = (JobState.FAILED, JobState.DEAD, JobState.CANCELLED)
-_PARENTS = ("batch", "unpack")
+_PARENTS = ("batch", "unpack", "repair")
 
 
 def enqueue(
@@ -88,7 +88,7 @@ def list_page(
 
 def retry(tx: Transaction, workspace_id: str, job_id: str) -> Job:
     job = get(tx, workspace_id, job_id)
-    if job.kind in _PARENTS and job.step != "unpack":
+    if job.kind == "batch" or (job.kind in _PARENTS and job.step == "items"):
         raise Conflict("A batch has nothing of its own to retry.", hint="Retry the jobs of its failed items.")
     now = time.time()
     changes = {"state": JobState.QUEUED.value, "attempts": 0, "error": None, "run_after": now, "updated_at": now}
@@ -210,6 +210,11 @@ def items(tx: Transaction, workspace_id: str, job_id: str, after: int, limit: in
     """Outcomes in order, those after ordinal ``after``; each with the state of its own job by now."""
     get(tx, workspace_id, job_id)
     return repository.items(tx, job_id, after, limit)
+
+
+def forget_document(tx: Transaction, document_id: str) -> None:
+    """Keep of a document that is erased no more in the history of jobs than its id."""
+    repository.forget_document(tx, document_id)
 
 
 def has_unfinished(tx: Transaction, document_id: str) -> bool:

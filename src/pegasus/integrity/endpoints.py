@@ -1,0 +1,85 @@
+"""Checks, repairs and receipts over HTTP."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from pegasus.documents.schemas import JobAccepted
+from pegasus.domain import Job
+from pegasus.integrity import erasure, service
+from pegasus.integrity.check import Step
+from pegasus.integrity.schemas import ErasureOut, IntegrityOut, RebuildIn
+from pegasus.integrity.service import Report
+from pegasus.jobs.schemas import JobOut
+from pegasus.pagination import checked_cursor
+from pegasus.schemas import Cursor, PageOf
+from pegasus.web import App, Caller, checked_id, event, problems, stream, wants_events
+
+router = APIRouter(prefix="/v1", tags=["integrity"])
+
+
+@router.get("/integrity", responses=problems(401, 422), response_model=IntegrityOut)
+def check_integrity(request: Request, app: App, caller: Caller) -> IntegrityOut | StreamingResponse:
+    """Compare rows, full text, vectors, graph and files, and tell what differs, by document.
+
+    It reads all stores once and may take a while; with `Accept: text/event-stream` it tells by `progress` events how
+    far it is, and the report comes with `done`. What a job is still working on is no difference.
+    """
+    if wants_events(request):
+        return stream(map(_encoded, app.integrity.follow(caller.workspace_id)))
+    return IntegrityOut.of(app.integrity.check(caller.workspace_id))
+
+
+def _encoded(item: Step | Report) -> bytes:
+    return event("progress", asdict(item)) if isinstance(item, Step) else event("done", IntegrityOut.of(item))
+
+
+@router.post("/integrity/repair", status_code=202, responses=problems(401, 422))
+def repair(app: App, caller: Caller, response: Response) -> JobAccepted:
+    """Compare, and mend what differs: the job's results tell of each difference what was done about it."""
+    with app.relational.write() as tx:
+        job = service.repair(tx, caller.workspace_id, caller.workspace_id)
+    return _accepted(app, job, response)
+
+
+@router.post("/integrity/rebuild", status_code=202, responses=problems(401, 422))
+def rebuild(app: App, caller: Caller, given: RebuildIn, response: Response) -> JobAccepted:
+    """Make derived stores of the installation anew from the rows. Until it is done the old ones answer."""
+    with app.relational.write() as tx:
+        job = service.rebuild(tx, caller.workspace_id, given.stores)
+    return _accepted(app, job, response)
+
+
+@router.post("/integrity/compact", status_code=202, responses=problems(401, 422))
+def compact(app: App, caller: Caller, response: Response) -> JobAccepted:
+    """Write every store of the installation anew, so that no byte of what was erased is left in their free space."""
+    with app.relational.write() as tx:
+        job = service.compact(tx, caller.workspace_id)
+    return _accepted(app, job, response)
+
+
+def _accepted(app: App, job: Job, response: Response) -> JobAccepted:
+    app.signal.notify(job.lane)
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    return JobAccepted(job=JobOut.of(job))
+
+
+@router.get("/erasures", responses=problems(401, 422))
+def list_erasures(
+    app: App, caller: Caller, cursor: Cursor = None, limit: Annotated[int, Query(ge=1, le=200)] = 50
+) -> PageOf[ErasureOut]:
+    """Receipts of erasures, newest first."""
+    with app.relational.read() as tx:
+        page = erasure.receipts(tx, caller.workspace_id, checked_cursor(cursor), limit)
+    return PageOf(items=[ErasureOut.of(receipt) for receipt in page.items], next_cursor=page.next_cursor)
+
+
+@router.get("/erasures/{erasure_id}", responses=problems(401, 404, 422))
+def read_erasure(app: App, caller: Caller, erasure_id: str) -> ErasureOut:
+    """The receipt of an erasure, by the id of its job or of the document: what was removed, and where was looked."""
+    with app.relational.read() as tx:
+        return ErasureOut.of(erasure.receipt(tx, caller.workspace_id, checked_id(erasure_id, "erasure")))
