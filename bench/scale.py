@@ -23,25 +23,30 @@ _BATCH = 500
 
 def grow() -> dict[str, Any]:
     """CPU-seconds a passage with the model at both ends and of each step between, memory, and milliseconds a search."""
-    sentences = [s.strip() for d in docstrings() for s in d["text"].replace("\n", " ").split(". ") if len(s) > 30]
+    sentences = sentences_of(docstrings())
     random_ = random.Random(0)
     with tempfile.TemporaryDirectory(prefix="pegasus-bench-") as directory:
         with opened(directory, embed_threads=1) as bench:
-            first = _add(bench, _WITH_MODEL, sentences, random_)
+            first = add(bench, _WITH_MODEL, sentences, random_)
         with opened(directory, embedder="hash") as bench:
             steps = [
-                {"cpu": _add(bench, _STEP, sentences, random_), "resident": resident_mebibytes()}
+                {"cpu": add(bench, _STEP, sentences, random_), "resident": resident_mebibytes()}
                 for _ in range((_PASSAGES - 2 * _WITH_MODEL) // _STEP)
             ]
         with opened(directory, embed_threads=1) as bench:
-            last = _add(bench, _WITH_MODEL, sentences, random_)
+            last = add(bench, _WITH_MODEL, sentences, random_)
             searches = [_search(bench, sentences, random_) for _ in range(220)][20:]
             with bench.app.relational.read() as tx:
                 row = tx.one("SELECT count(*) AS n FROM passages")
     return {"first": first, "last": last, "steps": steps, "searches": searches, "passages": row["n"] if row else 0}
 
 
-def _add(bench: Bench, count: int, sentences: Sequence[str], random_: random.Random) -> float:
+def sentences_of(documents: Sequence[dict[str, Any]]) -> list[str]:
+    return [s.strip() for d in documents for s in d["text"].replace("\n", " ").split(". ") if len(s) > 30]
+
+
+def add(bench: Bench, count: int, sentences: Sequence[str], random_: random.Random) -> float:
+    """CPU-seconds a passage to take in so many documents of one passage each, and to index them."""
     begun = time.process_time()
     for documents in _documents(count, sentences, random_):
         bench.add(documents)

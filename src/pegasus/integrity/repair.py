@@ -15,7 +15,7 @@ from pegasus.ingestion import service as ingestion
 from pegasus.integrity import erasure, repository
 from pegasus.integrity.check import Difference, Kind
 from pegasus.integrity.text import restored_text
-from pegasus.ports import FileStore, GraphStore, RelationalStore, VectorStore
+from pegasus.ports import FileStore, GraphStore, RelationalStore, Row, Transaction, VectorStore
 
 _BACKUP = "Restore it from a backup, or add the document again."
 
@@ -98,24 +98,35 @@ class Repairer:
             document = documents.find(tx, difference.workspace_id, difference.document_id or "")
             if document is None:
                 return Mended("nothing was left to do")
-            wanted = set(difference.ids)
-            rows = [row for row in repository.passages(tx, document.id) if row["id"] in wanted]
-            beyond = []
-            for row in rows:
-                version = repository.version(tx, document.id, row["version"])
-                text = ((version and version["text"]) or "")[row["start_offset"] : row["end_offset"]]
-                digest = ingestion.input_digest(row["title"], row["heading"], text)
-                if sha256_hex(text) == row["sha256"] and digest == row["input_sha256"]:
-                    repository.restore_passage(tx, row["id"], text)
-                else:
-                    beyond.append(row["id"])
+            beyond = [row["id"] for row in self._wanted(tx, difference) if not self._restored(tx, row)]
             job = None
-            if beyond:  # Not the words alone: cut the text into passages again.
+            if beyond:
+                version = repository.version(tx, document.id, document.version)
+                if version is None or not (version["file_key"] or _is_proved(version)):
+                    # To read it again would make the wrong text look right.
+                    what = "The passages cannot be made again: the text that they are of is not what it was."
+                    return Mended("nothing", error=Unreadable(what, hint=_BACKUP))
                 ingestion.drop_passages(tx, document, beyond)
                 job = ingestion.read_later(tx, *_names(document), parent.id)
             # The index may have the words of either; it is made of the right ones now.
             tx.rebuild_words(difference.workspace_id)
         return Mended("passages say again what the text says", job)
+
+    @staticmethod
+    def _wanted(tx: Transaction, difference: Difference) -> list[Row]:
+        wanted = set(difference.ids)
+        return [row for row in repository.passages(tx, difference.document_id or "") if row["id"] in wanted]
+
+    @staticmethod
+    def _restored(tx: Transaction, passage: Row) -> bool:
+        """Whether the text at the passage's place has the passage's digests; then that is what it says again."""
+        version = repository.version(tx, passage["document_id"], passage["version"])
+        text = ((version and version["text"]) or "")[passage["start_offset"] : passage["end_offset"]]
+        digest = ingestion.input_digest(passage["title"], passage["heading"], text)
+        if sha256_hex(text) != passage["sha256"] or digest != passage["input_sha256"]:
+            return False
+        repository.restore_passage(tx, passage["id"], text)
+        return True
 
     def _embed(self, difference: Difference, parent: Job) -> Mended:
         # Of a row and a vector that differ nobody knows which is right: the model does.
@@ -224,6 +235,10 @@ class Repairer:
         self.graph.delete_entities(difference.workspace_id, sorted(wrong))
         self.indexer.relink_document(difference.workspace_id, document_id)
         return Mended("the document is put into the graph anew", job)
+
+
+def _is_proved(version: Row) -> bool:
+    return version["text"] is not None and sha256_hex(version["text"]) == version["text_sha256"]
 
 
 def _names(document: Document) -> tuple[str, str, int]:
