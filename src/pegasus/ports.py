@@ -148,9 +148,9 @@ class GraphNeighbour:
     passages: int  # how many passages mention both
 
 
-# What a graph says of a document, in a form that two sides can be compared in: (document id, "title", title),
-# (document id, "passage", passage id), (document id, "mention", passage id, entity id, its name, its kind) or
-# (document id, "link", target's id).
+# What a graph says, in a form that two sides can be compared in: (document id, "title", title), (document id,
+# "passage", passage id), (document id, "mention", passage id, entity id), (document id, "link", target's id), and, of
+# no document, ("", "entity", entity id, name, kind).
 GraphFact = tuple[str, ...]
 
 
@@ -209,7 +209,7 @@ class GraphStore(Protocol):
         ...
 
     def facts(self, workspace_id: str, document_id: str | None = None) -> Iterator[GraphFact]:
-        """Everything that the graph says of documents, or of one document; in no order."""
+        """Everything that the graph says of documents and entities, or of one document; in no order."""
         ...
 
     def rebuild(self, contents: GraphContents) -> None:

@@ -335,11 +335,13 @@ def test_facts_tell_all_that_is_there_of_documents(store: GraphStore, workspace:
     workspace.add({"q": ["ada"]}, document="e")
     workspace.link(d=["e"])
     Workspace(store).add({"other": ["ada"]})
-    of_e = [("e", "mention", "q", "ada", "Ada", "name"), ("e", "passage", "q"), ("e", "title", "Title")]
+    of_e = [("e", "mention", "q", "ada"), ("e", "passage", "q"), ("e", "title", "Title")]
     assert facts(workspace) == [
+        ("", "entity", "ada", "Ada", "name"),
+        ("", "entity", "bob", "Bob", "name"),
         ("d", "link", "e"),
-        ("d", "mention", "p1", "ada", "Ada", "name"),
-        ("d", "mention", "p1", "bob", "Bob", "name"),
+        ("d", "mention", "p1", "ada"),
+        ("d", "mention", "p1", "bob"),
         ("d", "passage", "p1"),
         ("d", "passage", "p2"),
         ("d", "title", "Title"),
@@ -383,8 +385,9 @@ def test_a_rebuilt_graph_has_the_new_contents_and_no_byte_of_the_old(
     own_store.delete_passages(workspace.id, [workspace("old-passage-1")])
     own_store.rebuild(contents(workspace.id))
     assert sorted(own_store.facts(workspace.id)) == [
+        ("", "entity", "ada", AWKWARD, "name"),
         ("d", "link", "e"),
-        ("d", "mention", "p", "ada", AWKWARD, "name"),
+        ("d", "mention", "p", "ada"),
         ("d", "passage", "p"),
         ("d", "title", AWKWARD),
         ("e", "passage", "q"),

@@ -235,7 +235,7 @@ FAULTS: dict[str, tuple[Callable[[Installation, str], None], set[str]]] = {
     "nodes belong to nothing": (stray_nodes, {"graph:orphan"}),
     "a passage's node is lost": (lose_node, {"graph:differs"}),
     "an entity's node is lost": (lose_entity, {"graph:differs"}),
-    "an entity has another name": (rename_entity, {"graph:differs"}),
+    "an entity has another name": (rename_entity, {"graph:entity-differs"}),
     "a passage mentions too much": (extra_mention, {"graph:differs"}),
     "a document's links are lost": (lose_links, {"graph:differs"}),
     "a document's node has another title": (retitle_node, {"graph:differs"}),

@@ -231,16 +231,19 @@ class LadybugGraphStore:
 
     def facts(self, workspace_id: str, document_id: str | None = None) -> Iterator[GraphFact]:
         chosen, parameters = "", {"workspace": workspace_id}
-        if document_id is not None:
+        if document_id is None:
+            entities = "MATCH (e:Entity) WHERE e.workspace = $workspace RETURN e.id, e.name, e.kind"
+            for values in self._stream(entities, parameters):
+                yield ("", "entity", *values)
+        else:
             chosen, parameters = " {id: $id}", parameters | {"id": document_id}
         start = f"MATCH (d:Document{chosen}) WHERE d.workspace = $workspace"
         for kind, rest in (
             ("title", "RETURN d.id, d.title"),
             ("passage", "MATCH (d)-[:CONTAINS]->(p:Passage) RETURN d.id, p.id"),
             ("link", "MATCH (d)-[:LINKS]->(t:Document) RETURN d.id, t.id"),
-            ("mention", "MATCH (d)-[:CONTAINS]->(p:Passage) MATCH (p)-[:MENTIONS]->(e:Entity)"
-                        " RETURN d.id, p.id, e.id, e.name, e.kind"),
-        ):  # fmt: skip
+            ("mention", "MATCH (d)-[:CONTAINS]->(p:Passage) MATCH (p)-[:MENTIONS]->(e:Entity) RETURN d.id, p.id, e.id"),
+        ):
             for document, *values in self._stream(f"{start} {rest}", parameters):
                 yield (document, kind, *values)
 

@@ -110,7 +110,7 @@ class SqliteRelationalStore:
     def damage(self) -> list[str]:
         with self.read() as tx:
             try:
-                broken = [row[0] for row in tx.all("PRAGMA integrity_check(100)") if row[0] != "ok"]
+                broken = [row[0] for row in tx.all("PRAGMA quick_check(100)") if row[0] != "ok"]
                 loose = tx.all("PRAGMA foreign_key_check")
             except sqlite3.DatabaseError as error:  # So damaged that it cannot even be looked through.
                 return [str(error)]

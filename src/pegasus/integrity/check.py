@@ -12,7 +12,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import islice
+from itertools import groupby, islice
+from operator import itemgetter
 
 import numpy as np
 
@@ -26,7 +27,7 @@ from pegasus.integrity import repository
 from pegasus.jobs import service as jobs
 from pegasus.ports import Embedder, FileStore, GraphFact, GraphStore, RelationalStore, Row, Transaction, VectorStore
 
-_PAGE_DOCUMENTS, _PAGE_PASSAGES = 100, 5_000
+_PAGE_DOCUMENTS, _PAGE_PASSAGES = 500, 5_000
 _BLOCK = 2**18
 # An upload's file is there a moment before the row that names it.
 _LOOK_AGAIN_SECONDS = 5.0
@@ -55,6 +56,7 @@ class Kind(StrEnum):
     VECTOR_STALE = "vectors:stale"
     VECTOR_ORPHAN = "vectors:orphan"
     GRAPH_DIFFERS = "graph:differs"
+    ENTITY_DIFFERS = "graph:entity-differs"
     NODE_ORPHAN = "graph:orphan"
 
 
@@ -75,6 +77,21 @@ class Step:
     comparing: str
     done: int
     total: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Original:
+    document_id: str
+    version: int
+    key: str
+    sha256: str
+
+
+_PASSAGES_THAT = {
+    Kind.PASSAGE_CHANGED: "passages do not say what the text says at their place.",
+    Kind.EMBEDDING_STALE: "passages have no embedding of their present text by the present model.",
+    Kind.NOT_INDEXED: "passages were never indexed, though the document is said to be ready.",
+}
 
 
 @dataclass(slots=True)
@@ -115,10 +132,9 @@ class Check:
                 page = repository.documents_after(tx, workspace_id, after, _PAGE_DOCUMENTS)
                 if not page:
                     break
-                found = [item for row in page for item in self._document(tx, workspace_id, row)]
-                keys = [(row, item) for row in page for item in repository.versions(tx, row["id"]) if item["file_key"]]
-            for row, stored in keys:
-                found += self._file(workspace_id, row["id"], stored)
+                found, originals = self._documents(tx, workspace_id, page)
+            for version in originals:
+                found += self._file(workspace_id, version)
             yield from found
             after, done = page[-1]["id"], done + len(page)
             self.counted["documents"] += len(page)
@@ -126,31 +142,41 @@ class Check:
         with self.relational.read() as tx:
             yield from self._loose_ends(tx, workspace_id)
 
-    def _document(self, tx: Transaction, workspace_id: str, row: Row) -> Iterator[Difference]:
-        """A document's texts, and its passages against them, all as of one moment."""
-        if row["state"] == DocumentState.ERASING or repository.is_busy(tx, row["id"]):
-            return
-        texts: dict[int, str] = {}
-        for version in repository.versions(tx, row["id"]):
-            text = version["text"]
-            if text is None:
-                continue
-            texts[version["version"]] = text
-            if sha256_hex(text) != version["text_sha256"]:
-                detail = f"The text of version {version['version']} is not the one that its SHA-256 was made of."
-                yield Difference(Kind.TEXT_CHANGED, workspace_id, row["id"], (), detail, version["version"])
-        found: dict[Kind, list[str]] = defaultdict(list)
-        for passage in repository.passages(tx, row["id"]):
-            self.counted["passages"] += 1
-            for kind in self._passage(passage, texts.get(passage["version"]), ready=row["state"] == "ready"):
-                found[kind].append(passage["id"])
-        details = {
-            Kind.PASSAGE_CHANGED: "passages do not say what the text says at their place.",
-            Kind.EMBEDDING_STALE: "passages have no embedding of their present text by the present model.",
-            Kind.NOT_INDEXED: "passages were never indexed, though the document is said to be ready.",
-        }
-        for kind, ids in found.items():
-            yield Difference(kind, workspace_id, row["id"], tuple(ids), f"{len(ids)} {details[kind]}")
+    def _documents(
+        self, tx: Transaction, workspace_id: str, page: Sequence[Row]
+    ) -> tuple[list[Difference], list[_Original]]:
+        """What differs in the rows of these documents as of one moment, and which files they name."""
+        ids = [row["id"] for row in page]
+        busy = repository.busy_documents(tx, workspace_id)
+        # One text at a time: they may be long.
+        versions = _grouped(repository.versions_of(tx, ids))
+        passages = _grouped(repository.passages_of(tx, ids))
+        found: list[Difference] = []
+        originals: list[_Original] = []
+        for row in page:
+            texts: dict[int, str] = {}
+            settled = row["state"] != DocumentState.ERASING and row["id"] not in busy
+            for version in versions(row["id"]):
+                number, text = version["version"], version["text"]
+                if version["file_key"]:
+                    originals.append(_Original(row["id"], number, version["file_key"], version["sha256"]))
+                if text is None:
+                    continue
+                texts[number] = text
+                if settled and sha256_hex(text) != version["text_sha256"]:
+                    detail = f"The text of version {number} is not the one that its SHA-256 was made of."
+                    found.append(Difference(Kind.TEXT_CHANGED, workspace_id, row["id"], (), detail, number))
+            wrong: dict[Kind, list[str]] = defaultdict(list)
+            for passage in passages(row["id"]):
+                self.counted["passages"] += 1
+                for kind in self._passage(passage, texts.get(passage["version"]), ready=row["state"] == "ready"):
+                    wrong[kind].append(passage["id"])
+            if settled:
+                found += [
+                    Difference(kind, workspace_id, row["id"], tuple(some), f"{len(some)} {_PASSAGES_THAT[kind]}")
+                    for kind, some in wrong.items()
+                ]
+        return found, originals
 
     def _passage(self, passage: Row, text: str | None, *, ready: bool) -> Iterator[Kind]:
         content = passage["text"]
@@ -169,25 +195,24 @@ class Check:
         elif ready:
             yield Kind.NOT_INDEXED
 
-    def _file(self, workspace_id: str, document_id: str, version: Row) -> list[Difference]:
+    def _file(self, workspace_id: str, original: _Original) -> list[Difference]:
         self.counted["files"] += 1
-        key = version["file_key"]
         try:
-            with self.files.path(key) as path, path.open("rb") as stream:
+            with self.files.path(original.key) as path, path.open("rb") as stream:
                 digest = hashlib.sha256()
                 while block := stream.read(_BLOCK):
                     digest.update(block)
         except (NotFound, FileNotFoundError):
             kind, detail = Kind.FILE_MISSING, "is gone"
         else:
-            if digest.hexdigest() == version["sha256"]:
+            if digest.hexdigest() == original.sha256:
                 return []
             kind, detail = Kind.FILE_CHANGED, "has other bytes than were stored"
         with self.relational.read() as tx:  # It may have been erased or replaced while it was looked for.
-            if not documents.is_file_known(tx, key) or repository.is_busy(tx, document_id):
+            if not documents.is_file_known(tx, original.key) or repository.is_busy(tx, original.document_id):
                 return []
-        detail = f"The original file of version {version['version']} {detail}."
-        return [Difference(kind, workspace_id, document_id, (key,), detail, version["version"])]
+        detail = f"The original file of version {original.version} {detail}."
+        return [Difference(kind, workspace_id, original.document_id, (original.key,), detail, original.version)]
 
     def _loose_ends(self, tx: Transaction, workspace_id: str) -> Iterator[Difference]:
         for document_id in repository.left_removals(tx, workspace_id):
@@ -314,7 +339,10 @@ class Check:
         found = self._fingerprints(self.graph.facts(workspace_id), "graph facts")
         suspects = [id_ for id_ in wanted.keys() | found.keys() if wanted.get(id_) != found.get(id_)]
         for document_id in sorted(suspects):
-            yield from self._compared(workspace_id, document_id)
+            if document_id:
+                yield from self._compared(workspace_id, document_id)
+            else:
+                yield from self._entities(workspace_id)
         for label, table in (("Passage", "passages"), ("Entity", "entities"), ("Document", "documents")):
             yield from self._orphan_nodes(workspace_id, label, table)
 
@@ -322,12 +350,20 @@ class Check:
         """A number for each document that is the same for the same facts in whatever order, and hardly for others."""
         sums: dict[str, int] = defaultdict(int)
         count = 0
-        for fact in facts:
-            sums[fact[0]] = (sums[fact[0]] + hash(fact)) & 0xFFFFFFFFFFFFFFFF
-            count += 1
+        for count, fact in enumerate(facts, start=1):  # noqa: B007 - The last count is all of them.
+            sums[fact[0]] += hash(fact)
         if counted_as:
             self.counted[counted_as] += count
         return sums
+
+    def _entities(self, workspace_id: str) -> Iterator[Difference]:
+        """Entities with another name or kind; one that is missing differs with the documents that mention it."""
+        found = {fact[2]: fact for fact in self.graph.facts(workspace_id) if not fact[0]}
+        with self.relational.read() as tx:
+            wanted = {fact[2]: fact for fact in repository.entity_facts(tx, workspace_id)}
+        if wrong := [id_ for id_, fact in found.items() if id_ in wanted and wanted[id_] != fact]:
+            detail = f"{len(wrong)} entities have another name or kind in the graph."
+            yield Difference(Kind.ENTITY_DIFFERS, workspace_id, None, tuple(wrong), detail)
 
     def _compared(self, workspace_id: str, document_id: str) -> Iterator[Difference]:
         """Fact by fact, afresh: the sums may differ because something happened between them."""
@@ -357,6 +393,22 @@ class Check:
             if orphans := self._confirmed_orphans(workspace_id, table, page, still_there):
                 detail = f"{len(orphans)} {label} nodes have no row."
                 yield Difference(Kind.NODE_ORPHAN, workspace_id, None, tuple(orphans), detail)
+
+
+def _grouped(rows: Iterable[Row]) -> Callable[[str], Iterable[Row]]:
+    """The rows of one document after the other, for documents in the order of the rows."""
+    groups = groupby(rows, key=itemgetter("document_id"))
+    at = next(groups, None)
+
+    def of(document_id: str) -> Iterable[Row]:
+        nonlocal at
+        while at is not None and at[0] <= document_id:
+            document, group = at
+            if document == document_id:
+                yield from group
+            at = next(groups, None)
+
+    return of
 
 
 def _stale(ids: Sequence[str], vectors: np.ndarray, rows: Mapping[str, repository.StoredVector]) -> list[str]:

@@ -62,6 +62,7 @@ class Repairer:
             Kind.VECTOR_STALE: self._embed,
             Kind.VECTOR_ORPHAN: self._delete_vectors,
             Kind.GRAPH_DIFFERS: self._graph,
+            Kind.ENTITY_DIFFERS: self._name_entities,
             Kind.NODE_ORPHAN: self._delete_nodes,
         }
 
@@ -222,19 +223,28 @@ class Repairer:
 
     def _graph(self, difference: Difference, parent: Job) -> Mended:
         document_id = difference.document_id or ""
-        found = list(self.graph.facts(difference.workspace_id, document_id))
         with self.relational.write() as tx:
             document = documents.find(tx, difference.workspace_id, document_id)
             if document is None or document.state is DocumentState.ERASING:
                 return Mended("nothing was left to do")
-            named = repository.entity_names(tx, [fact[3] for fact in found if fact[1] == "mention"])
-            repository.index_document_again(tx, document_id)
-            job = ingestion.index_later(tx, *_names(document), parent.id)
-        # An entity keeps the name that it was made with: one with a wrong name goes, and is made again.
-        wrong = {fact[3] for fact in found if fact[1] == "mention" and named.get(fact[3], fact[4:]) != fact[4:]}
-        self.graph.delete_entities(difference.workspace_id, sorted(wrong))
+            job = self._index_document(tx, document, parent)
         self.indexer.relink_document(difference.workspace_id, document_id)
         return Mended("the document is put into the graph anew", job)
+
+    def _name_entities(self, difference: Difference, parent: Job) -> Mended:
+        """An entity's node keeps the name that it was made with: it goes, and is made again with its mentions."""
+        self.graph.delete_entities(difference.workspace_id, list(difference.ids))
+        with self.relational.write() as tx:
+            for document_id in repository.documents_mentioning(tx, difference.ids):
+                document = documents.find(tx, difference.workspace_id, document_id)
+                if document is not None and document.state is not DocumentState.ERASING:
+                    self._index_document(tx, document, parent)
+        return Mended("they are made anew, with all that mentions them")
+
+    @staticmethod
+    def _index_document(tx: Transaction, document: Document, parent: Job) -> Job:
+        repository.index_document_again(tx, document.id)
+        return ingestion.index_later(tx, *_names(document), parent.id)
 
 
 def _is_proved(version: Row) -> bool:

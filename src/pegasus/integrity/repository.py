@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from pegasus.ports import GraphFact, Row, Transaction
@@ -62,11 +63,24 @@ def documents_after(tx: Transaction, workspace_id: str, after: str, limit: int) 
     )
 
 
-def versions(tx: Transaction, document_id: str) -> Sequence[Row]:
-    return tx.all(
-        "SELECT version, text, text_sha256, sha256, file_key FROM document_versions WHERE document_id = :id"
-        " ORDER BY version",
-        {"id": document_id},
+def versions_of(tx: Transaction, document_ids: Sequence[str]) -> Iterator[Row]:
+    """Every version of these documents, one by one, in the order of documents and versions."""
+    marks, named = _in(document_ids)
+    return tx.each(
+        "SELECT document_id, version, text, text_sha256, sha256, file_key FROM document_versions"
+        f" WHERE document_id IN ({marks}) ORDER BY document_id, version",
+        named,
+    )
+
+
+def passages_of(tx: Transaction, document_ids: Sequence[str]) -> Iterator[Row]:
+    """Every passage of these documents, one by one, by document and place, with ``model`` and ``vector_bytes``."""
+    marks, named = _in(document_ids)
+    return tx.each(
+        "SELECT p.*, e.model, length(e.vector) AS vector_bytes FROM passages p"
+        f" LEFT JOIN passage_embeddings e ON e.passage_id = p.id WHERE p.document_id IN ({marks})"
+        " ORDER BY p.document_id, p.start_offset",
+        named,
     )
 
 
@@ -79,12 +93,8 @@ def version(tx: Transaction, document_id: str, number: int) -> Row | None:
 
 
 def passages(tx: Transaction, document_id: str) -> Sequence[Row]:
-    """In order, each with its embedding's ``model`` and ``vector_bytes``."""
-    return tx.all(
-        "SELECT p.*, e.model, length(e.vector) AS vector_bytes FROM passages p"
-        " LEFT JOIN passage_embeddings e ON e.passage_id = p.id WHERE p.document_id = :id ORDER BY p.start_offset",
-        {"id": document_id},
-    )
+    """In order."""
+    return tx.all("SELECT * FROM passages WHERE document_id = :id ORDER BY start_offset", {"id": document_id})
 
 
 def vectors(tx: Transaction, passage_ids: Sequence[str]) -> dict[str, StoredVector]:
@@ -143,10 +153,9 @@ _FACTS = {
     ),
     "passage": (f"SELECT document_id, id FROM passages WHERE document_id IN ({_WHOLE})", ("id",)),
     "mention": (
-        "SELECT p.document_id, p.id, e.id AS entity_id, e.name, e.kind FROM passages p"
-        " JOIN mentions m ON m.passage_id = p.id JOIN entities e ON e.id = m.entity_id"
+        "SELECT p.document_id, p.id, m.entity_id FROM passages p JOIN mentions m ON m.passage_id = p.id"
         f" WHERE p.document_id IN ({_WHOLE})",
-        ("id", "entity_id", "name", "kind"),
+        ("id", "entity_id"),
     ),
     "link": (f"{_RESOLVED_LINKS} AND l.document_id IN ({_WHOLE})", ("target",)),
 }
@@ -173,17 +182,26 @@ _GRAPH_ROWS = {
 
 
 def facts(tx: Transaction, workspace_id: str, document_id: str | None = None) -> Iterator[GraphFact]:
-    """What the graph should say of the documents that are wholly indexed, or of one of these."""
+    """What the graph should say of entities and of the documents that are wholly indexed, or of one of these."""
+    if document_id is None:
+        yield from entity_facts(tx, workspace_id)
     for kind, (sql, columns) in _FACTS.items():
+        fact = itemgetter("document_id", *columns)
         for row in tx.each(sql, {"w": workspace_id, "d": document_id}):
-            yield (row["document_id"], kind, *(row[column] for column in columns))
+            document, *values = fact(row)
+            yield (document, kind, *values)
+
+
+def entity_facts(tx: Transaction, workspace_id: str) -> Iterator[GraphFact]:
+    rows = tx.each("SELECT id, name, kind FROM entities WHERE workspace_id = :w", {"w": workspace_id})
+    for id_, name, kind in map(itemgetter("id", "name", "kind"), rows):
+        yield ("", "entity", id_, name, kind)
 
 
 def graph_rows(tx: Transaction, part: str) -> Iterator[tuple[str, ...]]:
     """The rows of one part of ``GraphContents``, of all workspaces; only of passages that are indexed."""
     sql, columns = _GRAPH_ROWS[part]
-    for row in tx.each(sql):
-        yield tuple(row[column] for column in columns)
+    return map(itemgetter(*columns), tx.each(sql))
 
 
 def partly_indexed(tx: Transaction, workspace_id: str) -> set[str]:
@@ -250,14 +268,17 @@ def index_document_again(tx: Transaction, document_id: str) -> None:
     tx.execute("UPDATE passages SET indexed = 0 WHERE document_id = :id", {"id": document_id})
 
 
-def entity_names(tx: Transaction, ids: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """(name, kind) by id."""
-    found = {}
-    for some in _slices(list(dict.fromkeys(ids))):
+def documents_mentioning(tx: Transaction, entity_ids: Sequence[str]) -> list[str]:
+    found: set[str] = set()
+    for some in _slices(entity_ids):
         marks, named = _in(some)
-        for row in tx.all(f"SELECT id, name, kind FROM entities WHERE id IN ({marks})", named):
-            found[row["id"]] = (row["name"], row["kind"])
-    return found
+        rows = tx.all(
+            "SELECT DISTINCT p.document_id FROM mentions m JOIN passages p ON p.id = m.passage_id"
+            f" WHERE m.entity_id IN ({marks})",
+            named,
+        )
+        found.update(row["document_id"] for row in rows)
+    return sorted(found)
 
 
 def delete_entities(tx: Transaction, entity_ids: Sequence[str]) -> None:
