@@ -1,0 +1,114 @@
+"""check, rebuild, compact and erasures as commands, beside a running server and without one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from processes import ServerProcess, command
+
+NOTES = {"tide.md": "# Tide\n\nAda Lovelace watched the tide at Lynmouth.", "hut.md": "# Hut\n\nThe hut opens in May."}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    for name, text in NOTES.items():
+        (notes / name).write_text(text)
+    added = command(tmp_path / "data", "add", str(notes))
+    assert added.returncode == 0, added.stderr
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def server(data: Path) -> Iterator[ServerProcess]:
+    running = ServerProcess(data)
+    running.start().close()
+    yield running
+    running.end()
+
+
+def sql(data: Path, statement: str) -> None:
+    with closing(sqlite3.connect(data / "pegasus.sqlite3", timeout=10)) as connection, connection:
+        connection.execute(statement)
+
+
+def test_stores_that_agree_are_said_to_and_the_exit_code_tells(data: Path) -> None:
+    checked = command(data, "check")
+    assert checked.returncode == 0, checked.stderr
+    assert "The stores agree." in checked.stdout
+    assert "2 documents" in checked.stdout
+
+
+@pytest.mark.parametrize("lost", ["vectors", "graph.ladybug"])
+def test_a_derived_store_that_is_gone_is_noticed_and_made_again(data: Path, lost: str) -> None:
+    path = data / lost
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    checked = command(data, "check")
+    assert checked.returncode == 1
+    assert "Next: pegasus check --repair" in checked.stdout
+    repaired = command(data, "check", "--repair")
+    assert repaired.returncode == 0, repaired.stdout + repaired.stderr
+    assert "The stores agree." in repaired.stdout
+    assert json.loads(command(data, "search", "sea level", "--mode", "semantic", "--json").stdout)["passages"]
+
+
+def test_a_changed_text_is_told_with_its_document_and_mended_beside_a_running_server(
+    data: Path, server: ServerProcess
+) -> None:
+    assert server.pid
+    sql(data, "UPDATE passages SET text = 'forged' WHERE text LIKE '%Lynmouth%'")
+    report = json.loads(command(data, "check", "--json").stdout)
+    assert not report["consistent"]
+    (document,) = {difference["document_id"] for difference in report["differences"]} - {None}
+    assert report["counts"]["rows:passage-changed"] == 1
+    repaired = command(data, "check", "--repair", "--json")
+    assert repaired.returncode == 0, repaired.stderr
+    outcome = json.loads(repaired.stdout)
+    assert outcome["consistent"]
+    assert document in {repair["document_id"] for repair in outcome["repairs"]}
+    assert "Lynmouth" in command(data, "search", "Lynmouth").stdout
+
+
+def test_what_cannot_be_mended_is_said_with_a_next_step(data: Path) -> None:
+    sql(data, "UPDATE document_versions SET text = 'forged', file_key = NULL WHERE text LIKE '%Lynmouth%'")
+    sql(data, "UPDATE passages SET text = 'forged', sha256 = '' WHERE text LIKE '%Lynmouth%'")
+    repaired = command(data, "check", "--repair")
+    assert repaired.returncode == 1
+    assert "not mended" in repaired.stdout
+    assert "backup" in repaired.stdout
+
+
+def test_an_erasure_has_a_receipt_and_is_purged_by_compaction(data: Path) -> None:
+    (document,) = {
+        passage["document_id"]
+        for passage in json.loads(command(data, "search", "Lynmouth", "--mode", "lexical", "--json").stdout)["passages"]
+    }
+    assert command(data, "erase", document).returncode == 0
+    shown = command(data, "erasures", "show", document)
+    assert "verified" in shown.stdout
+    assert "Next: pegasus compact" in shown.stdout
+    compacted = command(data, "compact")
+    assert compacted.returncode == 0, compacted.stderr
+    (receipt,) = json.loads(command(data, "erasures", "list", "--json").stdout)
+    assert (receipt["subject_id"], receipt["state"]) == (document, "purged")
+    content = b"".join(file.read_bytes() for file in data.rglob("*") if file.is_file())
+    assert b"lynmouth" not in content.lower()
+    assert b"opens in May" in content
+
+
+def test_rebuild_names_its_stores(data: Path) -> None:
+    rebuilt = command(data, "rebuild", "graph", "fulltext")
+    assert rebuilt.returncode == 0, rebuilt.stderr
+    assert "graph, fulltext" in rebuilt.stdout
+    refused = command(data, "rebuild", "everything")
+    assert refused.returncode == 2
