@@ -23,9 +23,10 @@ from pegasus.ingestion.service import EntityFinder, Indexer
 from pegasus.ingestion.tasks import IngestTask, UnpackTask
 from pegasus.integrity.check import Check
 from pegasus.integrity.erasure import Eraser
+from pegasus.integrity.rebuild import RebuildTask
 from pegasus.integrity.repair import Repairer
 from pegasus.integrity.service import IntegrityService
-from pegasus.integrity.tasks import EraseTask, RebuildTask, RepairTask
+from pegasus.integrity.tasks import EraseTask, RepairTask
 from pegasus.jobs import service as jobs
 from pegasus.jobs.runner import InProcessSignal, LaneSettings, LaneWorker, Task
 from pegasus.memory import limit_arenas, release_freed_memory

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
+import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,13 @@ def story(random_: random.Random, number: int, paragraphs: int = 4) -> str:
 
 @pytest.fixture
 def installation(tmp_path: Path) -> Iterator[Installation]:
-    settings = load_settings(data=tmp_path / "data", embedder="hash", parse_timeout_seconds=10)
+    with installed(tmp_path / "data") as installed_:
+        yield installed_
+
+
+@contextmanager
+def installed(directory: Path) -> Iterator[Installation]:
+    settings = load_settings(data=directory, embedder="hash", parse_timeout_seconds=10)
     with embedded(settings) as application, serving_in_background(application) as address:
         with application.relational.write() as tx:
             workspace_id = access.ensure_workspace(tx)
@@ -406,6 +413,22 @@ def test_a_check_during_imports_and_erasures_imagines_nothing(installation: Inst
         del ids[:10]
         report = installation.check()
         assert report["consistent"], report["differences"]
+
+
+@pytest.mark.slow
+def test_vectors_that_chroma_has_lost_behind_its_count_are_noticed_and_made_again(tmp_path: Path) -> None:
+    """As two processes on one directory lose them. Chroma keeps vectors in files of their own from a thousand on."""
+    with installed(tmp_path / "data") as installation:
+        body = "".join(f'{{"text": "Note {n} of the tide."}}\n' for n in range(1100))
+        job = installation.client.call("POST", "/v1/documents/batch", content=body.encode())["job"]
+        finished(installation.client, job["id"])
+    (segment,) = (path for path in (tmp_path / "data" / "vectors").iterdir() if path.is_dir())
+    shutil.rmtree(segment)
+    with installed(tmp_path / "data") as installation:
+        assert kinds(installation.check()) == {"vectors:damaged": 1}
+        installation.repair()
+        assert installation.check()["consistent"]
+        assert differences(installation.application) == []
 
 
 # --- Rebuilt, compacted -------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ import numpy as np
 from pegasus.chat import service as chat
 from pegasus.documents import service as documents
 from pegasus.domain import DocumentState
-from pegasus.errors import NotFound
+from pegasus.errors import NotFound, Unavailable
 from pegasus.identifiers import sha256_hex
 from pegasus.ingestion import service as ingestion
 from pegasus.integrity import repository
@@ -52,9 +52,11 @@ class Kind(StrEnum):
     FILE_ORPHAN = "files:orphan"
     WORDS_MISSING = "full-text:missing"
     WORDS_DIFFER = "full-text:differs"
+    VECTORS_DAMAGED = "vectors:damaged"
     VECTOR_MISSING = "vectors:missing"
     VECTOR_STALE = "vectors:stale"
     VECTOR_ORPHAN = "vectors:orphan"
+    GRAPH_DAMAGED = "graph:damaged"
     GRAPH_DIFFERS = "graph:differs"
     ENTITY_DIFFERS = "graph:entity-differs"
     NODE_ORPHAN = "graph:orphan"
@@ -116,10 +118,20 @@ class Check:
         for one in chosen:
             yield from self._rows(one)
             yield from self._words(one)
-            yield from self._vectors(one)
-            yield from self._graph(one)
+            yield from self._readable(self._vectors(one), Kind.VECTORS_DAMAGED, one)
+            yield from self._readable(self._graph(one), Kind.GRAPH_DAMAGED, one)
         if workspace_id is None:
             yield from self._orphan_files()
+
+    @staticmethod
+    def _readable(
+        comparison: Iterator[Step | Difference], kind: Kind, workspace_id: str
+    ) -> Iterator[Step | Difference]:
+        """A derived store that cannot be read to its end is damaged: Chroma so tells of vectors that it has lost."""
+        try:
+            yield from comparison
+        except Unavailable as error:
+            yield Difference(kind, workspace_id, None, (), f"The store cannot be read: {error.detail}")
 
     # --- Rows and files
 

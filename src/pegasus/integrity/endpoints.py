@@ -11,6 +11,7 @@ from fastapi.responses import StreamingResponse
 from pegasus.documents.schemas import JobAccepted
 from pegasus.domain import Job
 from pegasus.integrity import erasure, service
+from pegasus.integrity import rebuild as rebuilding
 from pegasus.integrity.check import Step
 from pegasus.integrity.schemas import ErasureOut, IntegrityOut, RebuildIn
 from pegasus.integrity.service import Report
@@ -50,7 +51,7 @@ def repair(app: App, caller: Caller, response: Response) -> JobAccepted:
 def rebuild(app: App, caller: Caller, given: RebuildIn, response: Response) -> JobAccepted:
     """Make derived stores of the installation anew from the rows. Until it is done the old ones answer."""
     with app.relational.write() as tx:
-        job = service.rebuild(tx, caller.workspace_id, given.stores)
+        job = rebuilding.enqueue(tx, caller.workspace_id, given.stores)
     return _accepted(app, job, response)
 
 
@@ -58,7 +59,7 @@ def rebuild(app: App, caller: Caller, given: RebuildIn, response: Response) -> J
 def compact(app: App, caller: Caller, response: Response) -> JobAccepted:
     """Write every store of the installation anew, so that no byte of what was erased is left in their free space."""
     with app.relational.write() as tx:
-        job = service.compact(tx, caller.workspace_id)
+        job = rebuilding.enqueue_compaction(tx, caller.workspace_id)
     return _accepted(app, job, response)
 
 

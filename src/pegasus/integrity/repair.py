@@ -12,7 +12,7 @@ from pegasus.domain import Document, DocumentState, Job
 from pegasus.errors import PegasusError, Unreadable
 from pegasus.identifiers import sha256_hex
 from pegasus.ingestion import service as ingestion
-from pegasus.integrity import erasure, repository
+from pegasus.integrity import erasure, rebuild, repository
 from pegasus.integrity.check import Difference, Kind
 from pegasus.integrity.text import restored_text
 from pegasus.ports import FileStore, GraphStore, RelationalStore, Row, Transaction, VectorStore
@@ -58,6 +58,8 @@ class Repairer:
             Kind.FILE_ORPHAN: self._delete_files,
             Kind.WORDS_MISSING: self._words,
             Kind.WORDS_DIFFER: self._words,
+            Kind.VECTORS_DAMAGED: self._rebuild,
+            Kind.GRAPH_DAMAGED: self._rebuild,
             Kind.VECTOR_MISSING: self._index,
             Kind.VECTOR_STALE: self._embed,
             Kind.VECTOR_ORPHAN: self._delete_vectors,
@@ -211,6 +213,11 @@ class Repairer:
         return Mended("the full text index was made anew")
 
     # --- Vectors and graph
+
+    def _rebuild(self, difference: Difference, parent: Job) -> Mended:
+        with self.relational.write() as tx:
+            job = rebuild.enqueue(tx, parent.workspace_id, [difference.kind.partition(":")[0]], parent.id)
+        return Mended("the whole store is made anew", job)
 
     def _delete_vectors(self, difference: Difference, _parent: Job) -> Mended:
         self.vectors.delete(difference.workspace_id, list(difference.ids))

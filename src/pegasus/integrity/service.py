@@ -1,15 +1,14 @@
-"""What can be asked of integrity: a check now; a repair, a rebuild, a compaction as jobs."""
+"""What can be asked of integrity: a check now, a repair as a job."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pegasus.domain import Job, Lane
 from pegasus.integrity.check import Check, Difference, Step
-from pegasus.integrity.tasks import DERIVED
 from pegasus.jobs import service as jobs
 from pegasus.ports import Transaction
 
@@ -60,13 +59,3 @@ class IntegrityService:
 def repair(tx: Transaction, asked_by: str, workspace_id: str | None) -> Job:
     """The job that mends what differs, in one workspace or in the installation; it is seen by who asked for it."""
     return jobs.enqueue(tx, asked_by, "repair", Lane.INDEX, "check", payload={"workspace_id": workspace_id})
-
-
-def rebuild(tx: Transaction, asked_by: str, stores: Sequence[str]) -> Job:
-    chosen = [store for store in DERIVED if store in stores]
-    return jobs.enqueue(tx, asked_by, "rebuild", Lane.INDEX, "rebuild", payload={"stores": chosen})
-
-
-def compact(tx: Transaction, asked_by: str) -> Job:
-    """The job after which no byte of what was erased before is left in any store's free space."""
-    return jobs.enqueue(tx, asked_by, "compact", Lane.INDEX, "rebuild")
