@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pegasus.cli import documents, jobs, keys, service
+from pegasus.cli import audit, documents, jobs, keys, service, workspaces
 from pegasus.errors import PegasusError
 
 app = typer.Typer(
@@ -24,6 +24,8 @@ for command in (service.up, documents.add, documents.search, documents.ask, docu
     app.command()(command)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(keys.app, name="keys")
+app.add_typer(workspaces.app, name="workspaces")
+app.add_typer(audit.app, name="audit")
 
 
 def _version(wanted: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Annotated
 
 import typer
@@ -38,6 +39,9 @@ def up(
             print(f"Pegasus is ready at {address}  (API page: {address}/docs)")
             print(f"Data:    {settings.data}")
             print(f"API key: {access.key}  (the command line finds it by itself)", flush=True)
+            if not _is_loopback(settings.host):
+                names = ", ".join(["localhost", "its IP address", *settings.further_hosts])
+                print(f"Names:   {names}  (more: PEGASUS_TRUSTED_HOSTS=nas.local; others are refused)", flush=True)
             if demo:
                 client = Client(address, access.key)
                 show_demo(client, print)
@@ -46,3 +50,10 @@ def up(
 
         with announced(settings.data, address):
             serve(application, bound, started)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
