@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pegasus.cli.options import Data, settings_for
 from pegasus.errors import Conflict
+
+if TYPE_CHECKING:
+    from pegasus.settings import Settings
 
 
 def up(
@@ -39,9 +42,8 @@ def up(
             print(f"Pegasus is ready at {address}  (API page: {address}/docs)")
             print(f"Data:    {settings.data}")
             print(f"API key: {access.key}  (the command line finds it by itself)", flush=True)
-            if not _is_loopback(settings.host):
-                names = ", ".join(["localhost", "its IP address", *settings.further_hosts])
-                print(f"Names:   {names}  (more: PEGASUS_TRUSTED_HOSTS=nas.local; others are refused)", flush=True)
+            if told := names_told(settings):
+                print(told, flush=True)
             if demo:
                 client = Client(address, access.key)
                 show_demo(client, print)
@@ -52,8 +54,13 @@ def up(
             serve(application, bound, started)
 
 
-def _is_loopback(host: str) -> bool:
+def names_told(settings: Settings) -> str | None:
+    """Who listens to others must know by which names they can reach it; on loopback there is nothing to tell."""
     try:
-        return ip_address(host).is_loopback
+        loopback = ip_address(settings.host).is_loopback
     except ValueError:
-        return host == "localhost"
+        loopback = settings.host == "localhost"
+    if loopback:
+        return None
+    names = ", ".join(["localhost", "its IP addresses", *settings.further_hosts])
+    return f"Names:   {names}; others are refused (add one: PEGASUS_TRUSTED_HOSTS=nas.local)"
