@@ -34,7 +34,7 @@ def guard(api: FastAPI, settings: Settings) -> None:
         api.add_middleware(
             CORSMiddleware,
             allow_origins=settings.allowed_origins,
-            allow_methods=["GET", "POST", "DELETE"],
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=["Accept", "Authorization", "Content-Type", "Idempotency-Key", "X-API-Key"],
             expose_headers=[
                 "Location", "RateLimit-Limit", "RateLimit-Policy", "RateLimit-Remaining", "RateLimit-Reset",

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import httpx
 import pytest
 from calls import assert_problem
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
+from fastapi.testclient import TestClient
 
 from pegasus.access import service as access
-from pegasus.access.scopes import Scope
+from pegasus.access.scopes import Principal, Scope
 from pegasus.api import create_api
 from pegasus.application import Application
 from pegasus.settings import Settings
-from pegasus.web import Reader
+from pegasus.web import Reader, principal
 
 UNKNOWN = "0198c3f2-6d3e-7c41-9b3a-0c1de87cd9d1"
 ALL = list(Scope)
 # Calls that only read although they are no GET, and those that only read and yet need more than "read".
 READING_POSTS = ("POST /v1/search", "POST /v1/ask")
+Unscoped = Annotated[Principal, Depends(principal)]
 
 
 def described() -> FastAPI:
@@ -66,6 +70,33 @@ def test_a_call_that_declares_none_is_found() -> None:
     api.add_api_route("/v1/open", without_a_scope, methods=["GET"])
     api.add_api_route("/v1/declared", with_one_word, methods=["GET"])
     assert undeclared(api) == ["GET /v1/open"]
+
+
+def routes_of(routes: Sequence[Any]) -> Iterator[Any]:
+    for route in routes:
+        router = getattr(route, "original_router", None)
+        yield from routes_of(router.routes) if router else [route]
+
+
+def test_no_call_is_left_out_of_the_description() -> None:
+    paths = {route.path: route.include_in_schema for route in routes_of(described().routes)}
+    assert {path for path, shown in paths.items() if path.startswith("/v1")} == {call.split()[1] for call in CALLS}
+    assert [path for path, shown in paths.items() if not shown and path.startswith("/v1")] == []
+
+
+def with_no_word(caller: Unscoped) -> str:
+    return caller.workspace_id
+
+
+def test_a_caller_without_a_scope_is_shut_out(application: Application, workspace_id: str) -> None:
+    api = create_api(replace(application, stopping=threading.Event()))
+    api.add_api_route("/v1/declared", with_one_word, methods=["GET"])
+    api.add_api_route("/v1/undeclared", with_no_word, methods=["GET"])
+    with application.relational.write() as tx:
+        _, key = access.create_key(tx, workspace_id, "any", scope=Scope.OPERATOR)
+    with TestClient(api, base_url="http://localhost", headers={"X-API-Key": key}) as client:
+        assert client.get("/v1/declared").json() == workspace_id
+        assert client.get("/v1/undeclared").status_code == 500
 
 
 def test_changes_need_write_and_access_needs_more() -> None:
