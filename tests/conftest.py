@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from pegasus.access import service as access
+from pegasus.access.scopes import Scope
 from pegasus.application import Application
 from pegasus.bootstrap import embedded
 from pegasus.client import Client
@@ -56,7 +57,7 @@ def workspace_id(application: Application) -> str:
 def client(application: Application, address: str, workspace_id: str) -> Iterator[Client]:
     """The HTTP interface over a real connection, with a key of the test's own empty workspace."""
     with application.relational.write() as tx:
-        _, key = access.create_key(tx, workspace_id, "test")
+        _, key = access.create_key(tx, workspace_id, "test", scope=Scope.OPERATOR)
     made = Client(address, key)
     yield made
     made.close()
@@ -66,7 +67,7 @@ def client(application: Application, address: str, workspace_id: str) -> Iterato
 def http(application: Application, address: str, workspace_id: str) -> Iterator[httpx.Client]:
     """The same workspace as ``client``'s, for what is about statuses, headers and bytes."""
     with application.relational.write() as tx:
-        _, key = access.create_key(tx, workspace_id, "test")
+        _, key = access.create_key(tx, workspace_id, "test", scope=Scope.OPERATOR)
     # Without certificates, which nobody asks for here and which take longer to load than most tests.
     with httpx.Client(base_url=address, headers={"X-API-Key": key}, timeout=60, verify=False) as made:
         yield made

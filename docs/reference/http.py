@@ -19,6 +19,7 @@ def http_page(api: Json) -> str:
                   for path in api["paths"] for method in api["paths"][path] if method in _METHODS]  # fmt: skip
     tags = dict.fromkeys(operation["tags"][0] for _, _, operation in operations)
     page = f"# HTTP\n\n{api['info']['description']}\n" + (
+        "A key's scope is `read`, `write`, `admin` or `operator`; each may do what those before it may. "
         "Lists answer `{items, next_cursor}`; pass `next_cursor` as `cursor` for the next page. Problems are listed in "
         "[errors](errors.md); the same document for programs is [openapi.json](openapi.json). The examples take the "
         "key of this machine: `export PEGASUS_KEY=$(pegasus keys show-local)`.\n\n"
@@ -26,22 +27,25 @@ def http_page(api: Json) -> str:
     for tag in tags:
         of_tag = [operation for operation in operations if operation[2]["tags"][0] == tag]
         page += f"## {tag.capitalize()}\n\n" + table(
-            ("call", "what it does", "parameters", "success", "problems"), (_operation(*each) for each in of_tag)
+            ("call", "what it does", "scope", "parameters", "success", "problems"),
+            (_operation(*each) for each in of_tag),
         )
         page += "".join(_example(api, *operation) for operation in of_tag)
     return (MARK + page + "".join(_schemas(api))).rstrip("\n") + "\n"
 
 
-def _operation(method: str, path: str, operation: Json) -> tuple[str, str, str, str, str]:
+def _operation(method: str, path: str, operation: Json) -> tuple[str, ...]:
     parameters = [
         p["name"].title() if p["in"] == "header" else p["name"]
         for p in operation.get("parameters", ())
         if p["in"] != "path"
     ]
     statuses = sorted(operation["responses"])
+    scopes = dict.fromkeys(scope for way in operation.get("security", ()) for given in way.values() for scope in given)
     return (
         code(f"{method.upper()} {path}"),
         operation.get("description") or f"{operation['summary'].strip()}.",
+        ", ".join(scopes),
         ", ".join(map(code, parameters)),
         ", ".join(status for status in statuses if status < "400"),
         ", ".join(status for status in statuses if status >= "400"),

@@ -15,7 +15,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pegasus import __version__
 from pegasus.access import endpoints as access
+from pegasus.access.scopes import Principal
 from pegasus.application import Application
+from pegasus.browser import BrowserHeaders, add_docs_page, guard
 from pegasus.chat import endpoints as chat
 from pegasus.documents import endpoints as documents
 from pegasus.errors import Invalid, PegasusError, TooLarge
@@ -35,6 +37,8 @@ _UNLIMITED_PATHS = ("/v1/documents/batch",)  # It limits its lines itself.
 DESCRIPTION = """Documents in, answers out, every citation checked.
 
 Send your key in `X-API-Key`, or as a bearer token. Errors are `application/problem+json` with a stable `type`.
+The `RateLimit-*` headers of an answer tell how much of the key's rate is left
+(draft-ietf-httpapi-ratelimit-headers-06); a 429 says in `Retry-After` when to go on.
 Offsets count Unicode code points of a document's stored text, `/v1/documents/{id}/content`.
 """
 
@@ -57,18 +61,21 @@ class Readiness(Schema):
 
 
 def create_api(application: Application) -> FastAPI:
-    api = FastAPI(title="Pegasus", version=__version__, description=DESCRIPTION, redoc_url=None)
+    api = FastAPI(title="Pegasus", version=__version__, description=DESCRIPTION, docs_url=None, redoc_url=None)
     api.state.application = application
     for feature in (documents, search, chat, graph, jobs, integrity, access):
         api.include_router(feature.router)
     api.add_api_route("/health", _health, tags=["service"], response_model=Health)
     api.add_api_route("/ready", _ready, tags=["service"], response_model=Readiness,
                       responses={503: {"model": Readiness, "description": "Something does not answer"}})  # fmt: skip
+    add_docs_page(api)
     _handle_errors(api)
     limit = application.settings.max_upload_bytes + _MULTIPART_ROOM_BYTES
     api.add_middleware(BodyLimit, max_body_bytes=limit)
     api.add_middleware(KeyGate, application=application)
+    guard(api, application.settings)
     api.add_middleware(AccessLog)
+    api.add_middleware(BrowserHeaders)
     return api
 
 
@@ -128,18 +135,26 @@ def _handle_errors(api: FastAPI) -> None:
 
 
 class BodyLimit:
-    """Refuses a body that is longer than allowed, by its declared length or while it is read."""
+    """Refuses a body that is longer than the installation or the key allows, by its declared length or while it is
+    read."""
 
     def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
         self._app, self._max_body_bytes = app, max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in _UNLIMITED_PATHS:
+        most = self._limit_of(scope) if scope["type"] == "http" else None
+        if most is None:
             await self._app(scope, receive, send)
             return
+        error = TooLarge(
+            f"The request is larger than {most:,} bytes.",
+            hint="Split it, or raise PEGASUS_MAX_UPLOAD_BYTES."
+            if most == self._max_body_bytes
+            else "Split it, or use a key without a limit of its own.",
+        )
         declared = dict(scope["headers"]).get(b"content-length", b"0")
-        if declared.isdigit() and int(declared) > self._max_body_bytes:
-            await problem_response(self._error())(scope, receive, send)
+        if declared.isdigit() and int(declared) > most:
+            await problem_response(error)(scope, receive, send)
             return
         read = 0
         answered = False
@@ -148,26 +163,29 @@ class BodyLimit:
             nonlocal read
             message = await receive()
             read += len(message.get("body", b""))
-            if read > self._max_body_bytes:
-                raise self._error()
+            if read > most:
+                raise error
             return message
 
         async def truthful(message: Message) -> None:
             """Whatever the framework makes of a body that ended in an error, the answer is that it was too large."""
             nonlocal answered
-            if read <= self._max_body_bytes:
+            if read <= most:
                 await send(message)
             elif not answered:
                 answered = True
-                await problem_response(self._error())(scope, receive, send)
+                await problem_response(error)(scope, receive, send)
 
         await self._app(scope, limited, truthful)
 
-    def _error(self) -> TooLarge:
-        return TooLarge(
-            f"The request is larger than {self._max_body_bytes:,} bytes.",
-            hint="Split it, or raise PEGASUS_MAX_UPLOAD_BYTES.",
+    def _limit_of(self, scope: Scope) -> int | None:
+        """The lower of the installation's and the key's."""
+        principal: Principal | None = scope.get("state", {}).get("principal")
+        limits = (
+            None if scope["path"] in _UNLIMITED_PATHS else self._max_body_bytes,
+            principal.max_body_bytes if principal else None,
         )
+        return min((limit for limit in limits if limit is not None), default=None)
 
 
 class AccessLog:

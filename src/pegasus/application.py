@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from pegasus.access.service import Doorkeeper
+from pegasus.access.doorkeeper import Doorkeeper
 from pegasus.chat.service import ChatService
 from pegasus.graph.service import GraphService
 from pegasus.integrity.service import IntegrityService

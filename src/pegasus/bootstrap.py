@@ -12,11 +12,13 @@ from pathlib import Path
 import structlog
 
 from pegasus.access import service as access
+from pegasus.access.doorkeeper import Doorkeeper, Rates
+from pegasus.access.scopes import Scope
 from pegasus.application import Application
 from pegasus.chat.service import ChatService
 from pegasus.data_directory import KEY_FILE, data_directory
 from pegasus.documents import service as documents
-from pegasus.domain import Lane
+from pegasus.domain import Lane, Rate
 from pegasus.errors import Misconfigured, Unavailable
 from pegasus.graph.service import GraphService
 from pegasus.ingestion.service import EntityFinder, Indexer
@@ -77,6 +79,7 @@ def build(settings: Settings, directory: Path) -> Application:
     from pegasus.adapters.files import FolderFileStore
     from pegasus.adapters.kreuzberg import KreuzbergTextExtractor
     from pegasus.adapters.ladybug import LadybugGraphStore
+    from pegasus.adapters.memory_limiter import InMemoryRateLimiter
     from pegasus.adapters.sqlite import SqliteRelationalStore
 
     limit_arenas()
@@ -114,6 +117,7 @@ def build(settings: Settings, directory: Path) -> Application:
     lane_settings = LaneSettings(settings.job_max_attempts, settings.job_lease_seconds)
     workers = tuple(LaneWorker(lane, relational, tasks, signal, lane_settings, release_freed_memory) for lane in Lane)
     search = SearchService(relational, vectors, graph, embedder)
+    rates = Rates(Rate.parse(settings.rate_limit), Rate.parse(settings.ask_rate_limit))
 
     def close() -> None:
         search.close()
@@ -126,7 +130,7 @@ def build(settings: Settings, directory: Path) -> Application:
         files=files,
         signal=signal,
         workers=workers,
-        doorkeeper=access.Doorkeeper(relational),
+        doorkeeper=Doorkeeper(relational, InMemoryRateLimiter(), rates),
         search=search,
         chat=ChatService(relational, search, ExtractiveAgent(embedder)),
         graph=GraphService(relational, graph),
@@ -202,8 +206,10 @@ def local_access(application: Application, directory: Path) -> LocalAccess:
     with application.relational.write() as tx:
         workspace_id = access.ensure_workspace(tx)
         if kept and access.opens(tx, kept, workspace_id):
+            access.make_operator(tx, kept)
             return LocalAccess(workspace_id, kept)
-        _, secret = access.create_key(tx, workspace_id, "local")
+        key, secret = access.create_key(tx, workspace_id, "local", scope=Scope.OPERATOR)
+        access.note(tx, None, "key.created", key.id, workspace_id=workspace_id)
     # After the commit, and in one step: a file is never there without the key that it has, or half written.
     temporary = directory / f"{KEY_FILE}.new"
     temporary.unlink(missing_ok=True)

@@ -18,6 +18,8 @@ from pegasus.settings import Settings
 # Another command may be at work; most end within seconds.
 _WAIT_SECONDS, _RETRY_SECONDS = 20.0, 0.1
 _TIMEOUT = httpx.Timeout(300.0, connect=5.0)
+# How long a request is sent again that comes too soon after others.
+_PATIENCE_SECONDS = 120.0
 
 
 class ProblemError(PegasusError):
@@ -45,12 +47,20 @@ class Client:
         self.address = address
 
     def call(self, method: str, path: str, **options: Any) -> Any:
-        """The JSON of an answer, None where there is none. Raises ``ProblemError`` and ``Unavailable``."""
-        try:
-            response = self._http.request(method, path, **options)
-        except httpx.TransportError as error:
-            raise self._unreachable(error) from error
-        return _body(response)
+        """The JSON of an answer, None where there is none. Raises ``ProblemError`` and ``Unavailable``.
+
+        Where the key's rate is used up, it waits as long as the server says.
+        """
+        until = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                response = self._http.request(method, path, **options)
+            except httpx.TransportError as error:
+                raise self._unreachable(error) from error
+            wait = float(response.headers.get("retry-after", "0")) if response.status_code == 429 else 0.0
+            if not wait or time.monotonic() + wait > until:
+                return _body(response)
+            time.sleep(wait)
 
     def lines(self, path: str) -> Iterator[Any]:
         """Each line of an ``application/x-ndjson`` answer."""

@@ -6,10 +6,13 @@ since the epoch (``float``) inside, RFC 3339 at the edges.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from pegasus.errors import Invalid
 
 
 class DocumentState(StrEnum):
@@ -206,3 +209,45 @@ class Filters:
 
     def __bool__(self) -> bool:
         return bool(self.tags) or self.since is not None or self.until is not None
+
+
+_RATE = re.compile(r"([1-9][0-9]{0,8})/(second|minute|hour|day)")
+_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """So many requests in so many seconds."""
+
+    amount: int
+    unit: str
+
+    @classmethod
+    def parse(cls, text: str) -> Rate:
+        """From "600/minute". Raises ``Invalid``."""
+        found = _RATE.fullmatch(text)
+        if not found:
+            raise Invalid(f"{text[:40]!r} is not a rate.", hint='Say it as "600/minute"; also second, hour, day.')
+        return cls(int(found[1]), found[2])
+
+    @property
+    def seconds(self) -> int:
+        return _SECONDS[self.unit]
+
+    def within(self, other: Rate) -> bool:
+        """Whether whoever keeps to this rate keeps to the other, too."""
+        return self.amount <= other.amount and self.amount * other.seconds <= other.amount * self.seconds
+
+    def __str__(self) -> str:
+        return f"{self.amount}/{self.unit}"
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """Where somebody stands with a rate after asking to take one request of it."""
+
+    rate: Rate
+    granted: bool
+    remaining: int
+    reset_seconds: float  # until all of it is there again
+    retry_seconds: float  # until the next one; 0 when there is one

@@ -17,6 +17,7 @@ class PegasusError(Exception):
     status: ClassVar[int] = 500
     exit_code: ClassVar[int] = 1
     retryable: ClassVar[bool] = False
+    retry_after_seconds: int = 1  # Where retryable
 
     def __init__(self, detail: str, *, hint: str | None = None) -> None:
         super().__init__(detail)
@@ -58,6 +59,18 @@ class Unauthorized(PegasusError):
     code, title, status = "unauthorized", "Not authenticated", 401
 
 
+class Forbidden(PegasusError):
+    """The key is known, but its scope does not allow it."""
+
+    code, title, status = "forbidden", "Not allowed", 403
+
+
+class Misdirected(PegasusError):
+    """The request was sent to a name that this server does not go by; the hint names the setting."""
+
+    code, title, status = "misdirected", "Not a name of this server", 421
+
+
 class TooLarge(PegasusError):
     """More than a limit allows; the hint names the setting."""
 
@@ -80,6 +93,16 @@ class Unavailable(PegasusError):
     """A dependency does not answer now; the same request may succeed later."""
 
     code, title, status, retryable = "unavailable", "Temporarily unavailable", 503, True
+
+
+class TooManyRequests(PegasusError):
+    """More requests than the rate allows; `Retry-After` tells when there is room again."""
+
+    code, title, status, retryable = "too-many-requests", "Too many requests", 429, True
+
+    def __init__(self, detail: str, *, hint: str | None = None, retry_after_seconds: int) -> None:
+        super().__init__(detail, hint=hint)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class Misconfigured(PegasusError):

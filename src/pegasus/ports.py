@@ -11,7 +11,7 @@ from typing import IO, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pegasus.domain import Citation, Entity, Extraction, Filters, FoundPassage
+from pegasus.domain import Allowance, Citation, Entity, Extraction, Filters, FoundPassage, Rate
 
 Vector = NDArray[np.float32]  # float32[dim], unit length
 Vectors = NDArray[np.float32]  # float32[n, dim], rows of unit length
@@ -274,6 +274,14 @@ class JobSignal(Protocol):
     """Tells workers that a lane has work; losing a signal only delays it."""
 
     def notify(self, lane: str) -> None: ...
+
+
+class RateLimiter(Protocol):
+    """Counts requests. It may forget; it then allows more, never less."""
+
+    def take(self, subject: str, rate: Rate) -> Allowance:
+        """Take one request of what ``subject`` has at this rate, if there is one left."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

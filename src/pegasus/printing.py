@@ -105,10 +105,33 @@ def print_job(job: Json, items: Sequence[Json]) -> None:
 
 
 def print_keys(keys: Sequence[Json]) -> None:
-    made = table("id", "name", "key", "created", "last used", "revoked")
+    made = table("id", "name", "scope", "key", "created", "expires", "last used", "revoked", "limits")
     for key in keys:
-        times = [(key[name] or "")[:16].replace("T", " ") for name in ("created_at", "last_used_at", "revoked_at")]
-        made.add_row(key["id"], escape(key["name"]), key["hint"] + "…", *times)
+        times = [_minute(key[name]) for name in ("created_at", "expires_at", "last_used_at", "revoked_at")]
+        size = f"{key['max_body_bytes']:,} bytes" if key["max_body_bytes"] else None
+        limits = ", ".join(filter(None, (key["rate_limit"], size)))
+        made.add_row(key["id"], escape(key["name"]), key["scope"], key["hint"] + "…", *times, limits)
+    console().print(made)
+
+
+def _minute(moment: str | None) -> str:
+    return (moment or "")[:16].replace("T", " ")
+
+
+def print_workspaces(workspaces: Sequence[Json]) -> None:
+    made = table("id", "name", "created")
+    for workspace in workspaces:
+        made.add_row(workspace["id"], escape(workspace["name"]), _minute(workspace["created_at"]))
+    console().print(made)
+
+
+def print_audit_events(events: Sequence[Json]) -> None:
+    made = table("at", "action", "outcome", "subject", "key", "request")
+    for event in events:
+        at = event["at"][:19].replace("T", " ")
+        made.add_row(
+            at, event["action"], event["outcome"], event["subject_id"], event["key_id"] or "", event["request_id"] or ""
+        )
     console().print(made)
 
 

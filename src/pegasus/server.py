@@ -33,6 +33,9 @@ class Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                # By itself uvicorn believes whatever a process on this machine says of its client's address.
+                proxy_headers=bool(application.settings.trusted_proxies),
+                forwarded_allow_ips=application.settings.trusted_proxies,
                 lifespan="off",
                 ws="none",
                 timeout_graceful_shutdown=_DRAIN_SECONDS,

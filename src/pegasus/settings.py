@@ -7,6 +7,7 @@ names. docs/reference/settings.env shows each with its default; a test keeps the
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,8 @@ from dotenv import dotenv_values
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from pegasus.errors import Misconfigured
+from pegasus.domain import Rate
+from pegasus.errors import Invalid, Misconfigured
 
 # The server tier's names are a contract already. Until its adapters are here, silence would mean that somebody who
 # set them believes their data to be in PostgreSQL while it goes to a file.
@@ -40,6 +42,25 @@ class Settings(BaseSettings):
     max_archive_bytes: int = Field(default=2 * 2**30, ge=1, description="The most that one ZIP may unpack to.")
     parse_timeout_seconds: float = Field(default=60, gt=0, description="How long reading one file may take.")
     parse_memory_bytes: int = Field(default=2 * 2**30, ge=256 * 2**20, description="Memory of the reading process.")
+
+    rate_limit: str = Field(
+        default="6000/minute", description="Requests of one key, as 6000/minute; also second, hour, day."
+    )
+    ask_rate_limit: str = Field(default="600/minute", description="Questions of one key, which cost more.")
+    trusted_hosts: str | None = Field(
+        default=None,
+        description="Names by which the server is reached besides localhost and the address that it listens on, with "
+        "commas between them; * is any. Requests under other names are refused.",
+    )
+    cors_origins: str | None = Field(
+        default=None,
+        description="Web pages that browsers let call the server, as https://notes.example, with commas between them; "
+        "* is any. None: no page of another origin.",
+    )
+    trusted_proxies: str | None = Field(
+        default=None,
+        description="Addresses of proxies whose X-Forwarded-For is believed, with commas between them; * is any.",
+    )
 
     embedder: Literal["minilm", "hash"] = Field(
         default="minilm", description="minilm understands meaning; hash only words, for load tests."
@@ -67,9 +88,46 @@ class Settings(BaseSettings):
         except RuntimeError as error:
             raise ValueError(str(error)) from error
 
+    @field_validator("rate_limit", "ask_rate_limit")
+    @classmethod
+    def _a_rate(cls, value: str) -> str:
+        try:
+            return str(Rate.parse(value))
+        except Invalid as error:
+            raise ValueError(f"{error.detail} {error.hint}") from error
+
+    @field_validator("trusted_hosts")
+    @classmethod
+    def _hosts(cls, value: str | None) -> str | None:
+        return _each(value, r"\*|[a-z0-9._-]+|\[[0-9a-f:]+\]", "a name such as nas.local, without scheme and port")
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: str | None) -> str | None:
+        return _each(value, r"\*|https?://[^/\s]+", "an origin such as https://notes.example, without a path")
+
+    @property
+    def further_hosts(self) -> list[str]:
+        return [host.strip("[]") for host in _listed(self.trusted_hosts)]
+
+    @property
+    def allowed_origins(self) -> list[str]:
+        return _listed(self.cors_origins)
+
     @property
     def embedding_threads(self) -> int:
         return self.embed_threads or max(1, (os.cpu_count() or 1) - 1)
+
+
+def _listed(value: str | None) -> list[str]:
+    return [part.strip().lower() for part in (value or "").split(",") if part.strip()]
+
+
+def _each(value: str | None, form: str, what: str) -> str | None:
+    for part in _listed(value):
+        if not re.fullmatch(form, part):
+            raise ValueError(f"{part[:100]!r} is not {what}")
+    return value
 
 
 def load_settings(**overrides: object) -> Settings:

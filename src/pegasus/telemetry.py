@@ -42,3 +42,9 @@ def configure_logging(level: str, log_format: str) -> None:
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+
+
+def current_request_id() -> str | None:
+    """The id of the request that this is done for, as its answer and its line in the log have it."""
+    request_id: str | None = structlog.contextvars.get_contextvars().get("request_id")
+    return request_id

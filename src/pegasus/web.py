@@ -1,24 +1,28 @@
-"""What all endpoints share: who is asking, how errors look, how events are streamed."""
+"""What all endpoints share: who is asking and what for, how errors look, how events are streamed."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
+from math import ceil
 from typing import Annotated, Any
 
 import structlog
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Security
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, StreamingResponse
-from fastapi.security import APIKeyHeader, HTTPBearer
+from fastapi.security import APIKeyHeader, HTTPBearer, SecurityScopes
 from fastapi.security.http import HTTPAuthorizationCredentials
 from pydantic import BaseModel
-from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pegasus.access.service import Principal
+from pegasus.access.doorkeeper import refusal
+from pegasus.access.scopes import Principal
+from pegasus.access.scopes import Scope as KeyScope
 from pegasus.application import Application
+from pegasus.domain import Allowance
 from pegasus.errors import NotFound, PegasusError
 from pegasus.identifiers import is_id
 from pegasus.schemas import Problem
@@ -43,16 +47,37 @@ App = Annotated[Application, Depends(application)]
 
 async def principal(
     request: Request,
+    needed: SecurityScopes,
     _key: Annotated[str | None, Depends(_api_key)],
     _bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> Principal:
-    """Who asks. ``KeyGate`` has checked the key before the body was read; the parameters are for the OpenAPI page."""
+    """Who asks. ``KeyGate`` has checked the key before the body was read; its scope is checked here.
+
+    The parameters but the first two are for the OpenAPI page.
+    """
     found: Principal = request.state.principal
+    (scope,) = needed.scopes  # Without one it is a fault of ours, and closed.
+    found.require(KeyScope(scope))
     return found
 
 
+# An endpoint declares the scope that it needs by the type of its caller; a test fails for one that does not.
+Reader = Annotated[Principal, Security(principal, scopes=[KeyScope.READ.value])]
+Writer = Annotated[Principal, Security(principal, scopes=[KeyScope.WRITE.value])]
+Admin = Annotated[Principal, Security(principal, scopes=[KeyScope.ADMIN.value])]
+Operator = Annotated[Principal, Security(principal, scopes=[KeyScope.OPERATOR.value])]
+
+
+async def counted_ask(request: Request, app: App) -> None:
+    """For endpoints that answer questions: those are counted by themselves, too."""
+    allowance = await run_in_threadpool(app.doorkeeper.count_ask, request.state.principal)
+    request.state.allowance = allowance
+    if not allowance.granted:
+        raise refusal(allowance)
+
+
 class KeyGate:
-    """Lets only requests with a valid key through to /v1, before anything of their body is read or parsed."""
+    """Lets only requests with a valid key through to /v1, and only so many, before their body is read or parsed."""
 
     def __init__(self, app: ASGIApp, application: Application) -> None:
         self._app, self._application = app, application
@@ -62,16 +87,36 @@ class KeyGate:
             headers = Headers(scope=scope)
             scheme, _, token = headers.get("authorization", "").partition(" ")
             key = headers.get("x-api-key") or (token.strip() if scheme.lower() == "bearer" else None)
+            address = scope["client"][0] if scope.get("client") else ""
             try:
-                found = await run_in_threadpool(self._application.doorkeeper.admit, key)
+                admission = await run_in_threadpool(self._application.doorkeeper.admit, key, address)
             except PegasusError as error:
                 await problem_response(error)(scope, receive, send)
                 return
-            scope.setdefault("state", {})["principal"] = found
+            state = scope.setdefault("state", {})
+            state["principal"], state["allowance"] = admission.principal, admission.allowance
+            send = _telling_the_rate(state, send)
+            if not admission.allowance.granted:
+                await problem_response(refusal(admission.allowance))(scope, receive, send)
+                return
         await self._app(scope, receive, send)
 
 
-Caller = Annotated[Principal, Depends(principal)]
+def _telling_the_rate(state: Mapping[str, Any], send: Send) -> Send:
+    """Add where the key stands to the headers: the fields of draft-ietf-httpapi-ratelimit-headers-06, the last one
+    that has a field for each number."""
+
+    async def telling(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            allowance: Allowance = state["allowance"]
+            headers = MutableHeaders(scope=message)
+            headers["RateLimit-Limit"] = str(allowance.rate.amount)
+            headers["RateLimit-Remaining"] = str(allowance.remaining)
+            headers["RateLimit-Reset"] = str(ceil(allowance.reset_seconds))
+            headers["RateLimit-Policy"] = f"{allowance.rate.amount};w={allowance.rate.seconds}"
+        await send(message)
+
+    return telling
 
 
 def checked_id(value: str, what: str) -> str:
@@ -81,16 +126,19 @@ def checked_id(value: str, what: str) -> str:
     return value
 
 
+_EVERYWHERE = (401, 403, 429)
+
+
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The ``responses`` of an endpoint for the problems that it may answer with."""
+    """The ``responses`` of an endpoint for the problems that it may answer with, besides those that all may."""
     content = {PROBLEM_MEDIA_TYPE: {"schema": Problem.model_json_schema()}}
-    return {status: {"description": "Problem", "content": content} for status in statuses}
+    return {status: {"description": "Problem", "content": content} for status in sorted({*_EVERYWHERE, *statuses})}
 
 
 def problem_response(error: PegasusError) -> JSONResponse:
     headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
     if error.retryable:
-        headers["Retry-After"] = "1"
+        headers["Retry-After"] = str(error.retry_after_seconds)
     return JSONResponse(error.problem(), error.status, headers, PROBLEM_MEDIA_TYPE)
 
 

@@ -20,12 +20,14 @@ import typer
 from processes import PEGASUS, ServerProcess, environment
 
 from pegasus.cli import app
+from pegasus.cli.service import names_told
 from pegasus.client import running_server
 from pegasus.data_directory import data_directory
 from pegasus.demo import QUESTION
 from pegasus.errors import Conflict, Misconfigured
 from pegasus.samples import SampleDocument, make_docx, make_pdf
 from pegasus.server import address_of, announced, listen
+from pegasus.settings import load_settings
 
 Result = subprocess.CompletedProcess[str]
 
@@ -237,7 +239,7 @@ class TestJobs:
 
 class TestKeys:
     def test_are_created_listed_and_revoked(self, served: Library) -> None:
-        created = served.run("keys", "create", "my phone")
+        created = served.run("keys", "create", "my phone", "--scope", "admin")
         key = created.stdout.strip()
         assert key.startswith("pgs_")
         assert "not shown again" in created.stderr
@@ -249,10 +251,60 @@ class TestKeys:
         assert served.run("keys", "revoke", id_, PEGASUS_KEY=key).returncode == 0  # It opens the door, one last time.
         assert_refused(served.run("search", "hut", PEGASUS_KEY=key), 1, "not valid")
 
+    def test_have_a_scope_an_end_and_limits(self, served: Library) -> None:
+        options = ["--scope", "read", "--expires", "30", "--rate", "60/minute", "--max-body-bytes", "5000"]
+        created = served.json("keys", "create", "reader", *options)
+        assert (created["scope"], created["rate_limit"], created["max_body_bytes"]) == ("read", "60/minute", 5_000)
+        assert created["expires_at"] > created["created_at"]
+        listed = served.run("keys", "list").stdout
+        assert {"read", "operator", "60/minute,", "5,000"} <= set(listed.split())
+        key = created["key"]
+        assert served.run("search", "hut", PEGASUS_KEY=key).returncode == 0
+        assert_refused(served.run("keys", "list", PEGASUS_KEY=key), 1, "scope admin", "--scope admin")
+        assert served.json("keys", "create", "guest", "--expires", "2099-01-31")["expires_at"][:10] == "2099-01-31"
+
+    @pytest.mark.parametrize(
+        "option",
+        [["--expires", "soon"], ["--rate", "x"], ["--scope", "x"]],
+        ids=" ".join,
+    )
+    def test_with_nonsense_are_refused(self, served: Library, option: list[str]) -> None:
+        assert_refused(served.run("keys", "create", "x", *option), 2)
+
     def test_the_local_one_is_shown(self, served: Library) -> None:
         result = served.run("keys", "show-local")
         assert result.stdout.strip() == (served.data / "key").read_text().strip()
         assert_refused(run("keys", "show-local", data=served.folder), 1, "no key")
+
+
+class TestWorkspaces:
+    def test_are_created_with_a_key_and_listed(self, served: Library) -> None:
+        created = served.run("workspaces", "create", "family")
+        key = created.stdout.strip()
+        assert "not shown again" in created.stderr
+        listed = served.run("workspaces", "list").stdout
+        assert {"family", "local"} <= set(listed.split())
+        assert key not in listed
+        assert served.run("jobs", "list", "--json", PEGASUS_KEY=key).returncode == 0
+        assert json.loads(served.run("jobs", "list", "--json", PEGASUS_KEY=key).stdout)["items"] == []
+        assert_refused(served.run("workspaces", "list", PEGASUS_KEY=key), 1, "operator")
+
+
+class TestAudit:
+    def test_is_listed_and_verified(self, served: Library) -> None:
+        key = served.json("keys", "create", "audited")["id"]
+        listed = served.run("audit", "list", "--action", "key.created", "--verify")
+        assert listed.returncode == 0
+        assert key in listed.stdout
+        assert "as they were written" in listed.stderr
+        head = listed.stderr.split()[-1]
+        again = served.json("audit", "list", "--verify", "--noted", head, "--limit", "1")
+        assert (again["chain"]["intact"], len(again["items"])) == (True, 1)
+
+    def test_that_is_not_as_it_was_written_exits_with_1(self, served: Library) -> None:
+        result = served.run("audit", "list", "--verify", "--noted", "0" * 64)
+        assert result.returncode == 1
+        assert "not as it was written" in result.stderr
 
 
 class TestErase:
@@ -267,6 +319,18 @@ class TestErase:
 
     def test_of_what_is_not_there_is_told(self, served: Library) -> None:
         assert_refused(served.run("erase", UNKNOWN), 1, UNKNOWN)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.9", "::1", "localhost"])
+def test_up_on_loopback_has_no_names_to_tell(host: str) -> None:
+    assert names_told(load_settings(host=host)) is None
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.7", "::", "nas.local"])
+def test_up_for_others_tells_by_which_names(host: str) -> None:
+    told = names_told(load_settings(host=host, trusted_hosts="nas.local,box.local")) or ""
+    for word in ("nas.local, box.local", "IP addresses", "PEGASUS_TRUSTED_HOSTS"):
+        assert word in told
 
 
 class TestUp:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from pegasus.access import service as access
+from pegasus.access.scopes import Scope
 from pegasus.application import Application
 from pegasus.bootstrap import embedded
 from pegasus.client import Client
@@ -109,7 +110,7 @@ def installed(directory: Path) -> Iterator[Installation]:
     with embedded(settings) as application, serving_in_background(application) as address:
         with application.relational.write() as tx:
             workspace_id = access.ensure_workspace(tx)
-            _, key = access.create_key(tx, workspace_id, "test")
+            _, key = access.create_key(tx, workspace_id, "test", scope=Scope.OPERATOR)
         client = Client(address, key)
         yield Installation(application, client, workspace_id)
         client.close()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 import pytest
@@ -12,10 +14,13 @@ from calls import add_text, assert_problem
 from conftest import finished
 
 from pegasus.access import service as access
+from pegasus.access.scopes import Scope
+from pegasus.adapters.sqlite import SqliteTransaction
 from pegasus.application import Application
 from pegasus.client import Client
 
 SECRET = "Zaphod Quillfeather keeps the amber casket under the ninth stair of Castle Morgenrot."
+NOBODY = "0198c3f2-6d3e-7c41-9b3a-0c1de87cd9d1"
 BATCH = {"Content-Type": "application/x-ndjson"}
 
 
@@ -32,7 +37,7 @@ def tenants(application: Application, address: str) -> Iterator[tuple[Tenant, Te
     made = []
     for name in ("owner", "stranger"):
         with application.relational.write() as tx:
-            _, key = access.create_key(tx, access.create_workspace(tx, name), name)
+            _, key = access.create_key(tx, access.create_workspace(tx, name), name, scope=Scope.ADMIN)
         http = httpx.Client(base_url=address, headers={"X-API-Key": key}, timeout=60)
         made.append(Tenant(Client(address, key), http))
     owner, stranger = made
@@ -50,7 +55,12 @@ def fill(owner: Tenant) -> None:
     finished(owner.client, batch["job"]["id"])
     session = owner.client.call("POST", "/v1/sessions", json={"title": "casket"})
     owner.client.call("POST", f"/v1/sessions/{session['id']}/messages", json={"content": "Who keeps the casket?"})
+    gone = add_text(owner.client, "A casket that was sold.", title="Sold casket")
+    finished(owner.client, gone["job"]["id"])
+    erasure = owner.client.call("DELETE", f"/v1/documents/{gone['document']['id']}")["job"]
+    finished(owner.client, erasure["id"])
     owner.ids = {
+        "erasure": erasure["id"],
         "document": added["document"]["id"],
         "job": added["job"]["id"],
         "batch": batch["job"]["id"],
@@ -58,6 +68,8 @@ def fill(owner: Tenant) -> None:
         "key": owner.client.call("GET", "/v1/keys")["items"][0]["id"],
         "entity": owner.client.call("GET", "/v1/graph/entities?q=zaphod")["items"][0]["id"],
     }
+    # Also in the log, and with a digest of its own.
+    owner.ids["head"] = owner.client.call("GET", "/v1/audit/chain")["head_sha256"]
 
 
 BY_ID = [
@@ -77,6 +89,7 @@ BY_ID = [
     ("GET", "/v1/graph/entities/{entity}/neighbours"),
     ("GET", "/v1/graph/entities/{entity}/neighbours?depth=3"),
     ("DELETE", "/v1/keys/{key}"),
+    ("GET", "/v1/erasures/{erasure}"),
 ]
 
 
@@ -93,7 +106,7 @@ def test_every_path_with_an_id_is_tried_here(tenants: tuple[Tenant, Tenant]) -> 
     paths = tenants[0].http.get("/openapi.json").json()["paths"]
     there = {(method.upper(), path) for path, methods in paths.items() for method in methods if "{" in path}
     tried = {(method, path.split("?")[0].replace("{batch}", "{job}")) for method, path in BY_ID}
-    for kind in ("document", "job", "session", "entity", "key"):
+    for kind in ("document", "job", "session", "entity", "key", "erasure"):
         there = {(method, path.replace(f"{{{kind}_id}}", f"{{{kind}}}")) for method, path in there}
     assert there == tried
 
@@ -108,8 +121,10 @@ def test_every_path_with_an_id_is_tried_here(tenants: tuple[Tenant, Tenant]) -> 
         "/v1/jobs?document_id={document}",
         "/v1/jobs?state=succeeded",
         "/v1/sessions",
+        "/v1/erasures",
         "/v1/graph/entities",
         "/v1/graph/entities?q=zaphod",
+        "/v1/audit?action=documents.imported",
         "/v1/documents?cursor=ffffffff-ffff-7fff-bfff-ffffffffffff",
         "/v1/jobs?cursor=ffffffff-ffff-7fff-bfff-ffffffffffff",
     ],
@@ -118,6 +133,63 @@ def test_lists_have_only_what_is_ones_own(tenants: tuple[Tenant, Tenant], path: 
     owner, stranger = tenants
     assert owner.http.get(path.format(**owner.ids)).json()["items"]
     assert stranger.http.get(path.format(**owner.ids)).json()["items"] == []
+
+
+def test_what_was_done_in_another_workspace_is_not_told(tenants: tuple[Tenant, Tenant]) -> None:
+    owner, stranger = tenants
+    before = stranger.client.call("GET", "/v1/audit/chain")
+    owner.client.call("DELETE", f"/v1/sessions/{owner.client.call('POST', '/v1/sessions', json={})['id']}")
+    assert stranger.client.call("GET", "/v1/audit/chain") == before
+    log = stranger.http.get("/v1/audit?limit=200").text
+    assert not [name for name, id_ in owner.ids.items() if id_ in log]
+    noted = stranger.client.call("GET", "/v1/audit/chain", params={"noted": owner.ids["head"]})
+    assert noted["intact"] is False
+    assert owner.client.call("GET", "/v1/audit/chain", params={"noted": owner.ids["head"]})["intact"] is True
+
+
+def test_workspaces_are_not_told_to_those_who_have_only_one(tenants: tuple[Tenant, Tenant]) -> None:
+    for tenant in tenants:
+        assert_problem(tenant.http.get("/v1/workspaces"), 403, "forbidden")
+        assert_problem(tenant.http.post("/v1/workspaces", json={"name": "mine"}), 403, "forbidden")
+
+
+def test_limits_are_counted_for_each_key(tenants: tuple[Tenant, Tenant]) -> None:
+    owner, stranger = (tenant.http for tenant in tenants)
+    left = int(stranger.get("/v1/jobs").headers["ratelimit-remaining"])
+    for _ in range(20):
+        owner.get("/v1/jobs")
+    # What came back meanwhile may make it more.
+    assert int(stranger.get("/v1/jobs").headers["ratelimit-remaining"]) >= left - 1
+
+
+@pytest.mark.parametrize(("method", "path"), BY_ID)
+def test_an_id_of_another_workspace_costs_the_same_work_as_one_of_nobody(
+    tenants: tuple[Tenant, Tenant], monkeypatch: pytest.MonkeyPatch, method: str, path: str
+) -> None:
+    """Whether something exists must not show in the time that the answer takes: the very same statements run, each
+    as far as the same index leads it."""
+    owner, stranger = tenants
+    body = {"content": "Who keeps the casket?"} if path.endswith("messages") else None
+    run: list[str] = []
+
+    def noting(call: Callable) -> Callable:
+        def noted(tx: SqliteTransaction, sql: str, *rest: Any) -> Any:
+            if "AnyIO" in threading.current_thread().name:  # Not the workers
+                run.append(sql)
+            return call(tx, sql, *rest)
+
+        return noted
+
+    for name in ("execute", "one", "all"):
+        monkeypatch.setattr(SqliteTransaction, name, noting(getattr(SqliteTransaction, name)))
+    statements = []
+    for ids in (owner.ids, dict.fromkeys(owner.ids, NOBODY)):
+        run.clear()
+        answer = stranger.http.request(method, path.format(**ids), json=body)
+        assert answer.status_code == 404
+        statements.append([sql for sql in run if "last_used_at" not in sql])
+    assert statements[0]
+    assert statements[0] == statements[1]
 
 
 def test_keys_of_another_workspace_are_not_listed(tenants: tuple[Tenant, Tenant]) -> None:

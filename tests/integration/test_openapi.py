@@ -40,17 +40,24 @@ ROUTES = [
     ("GET", "/v1/keys", 200),
     ("POST", "/v1/keys", 201),
     ("DELETE", "/v1/keys/{key_id}", 204),
+    ("GET", "/v1/audit", 200),
+    ("GET", "/v1/audit/chain", 200),
+    ("POST", "/v1/workspaces", 201),
+    ("GET", "/v1/workspaces", 200),
+    ("GET", "/v1/integrity", 200),
+    ("POST", "/v1/integrity/repair", 202),
+    ("POST", "/v1/integrity/rebuild", 202),
+    ("POST", "/v1/integrity/compact", 202),
+    ("GET", "/v1/erasures", 200),
+    ("GET", "/v1/erasures/{erasure_id}", 200),
 ]
 # Of the contract, but of a later release: allowed in the document, and not asked for yet.
 LATER = [
-    ("GET", "/v1/erasures/{erasure_id}"),
     ("GET", "/v1/sources"),
     ("POST", "/v1/sources"),
     ("DELETE", "/v1/sources/{source_id}"),
     ("POST", "/v1/sources/{source_id}/run"),
     ("GET", "/v1/usage"),
-    ("GET", "/v1/integrity"),
-    ("POST", "/v1/integrity/repair"),
 ]
 EVERYBODYS = ("/health", "/ready")
 METHODS = ("get", "post", "put", "patch", "delete", "head", "options", "trace")
@@ -178,7 +185,7 @@ def test_every_error_is_a_problem(operations: dict[str, Json]) -> None:
 def test_every_operation_names_the_errors_that_all_can_have(operations: dict[str, Json]) -> None:
     for name, operation in operations.items():
         if name.split()[1] not in EVERYBODYS:
-            assert "401" in operation["responses"], name
+            assert {"401", "403", "429"} <= set(operation["responses"]), name
         if "{" in name:
             assert "404" in operation["responses"], name
         if "requestBody" in operation and name != "POST /v1/documents/batch":  # Its lines are refused one by one.

@@ -120,7 +120,7 @@ class TestNextStart:
     @pytest.mark.parametrize("left", ["", "pgs_of-a-transaction-that-was-never-committed\n"])
     def test_a_key_file_from_a_start_that_was_killed_is_made_anew(self, stopped: Application, left: str) -> None:
         (stopped.settings.data / KEY_FILE).write_text(left)
-        stopped.doorkeeper.admit(local_access(stopped, stopped.settings.data).key)
+        stopped.doorkeeper.admit(local_access(stopped, stopped.settings.data).key, "127.0.0.1")
 
     def test_the_address_of_a_killed_server_is_not_believed(self, tmp_path: Path) -> None:
         with data_directory(tmp_path / "data") as directory:  # a command that is at work now

@@ -1,41 +1,98 @@
-"""API keys over HTTP."""
+"""API keys, workspaces and the audit log over HTTP."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from pegasus.access import service
-from pegasus.access.schemas import KeyCreated, KeyIn, KeyOut
+from pegasus.access import audit, service
+from pegasus.access.schemas import (
+    AuditEventOut,
+    ChainOut,
+    KeyCreated,
+    KeyIn,
+    KeyOut,
+    WorkspaceCreated,
+    WorkspaceIn,
+    WorkspaceOut,
+)
 from pegasus.pagination import checked_cursor
-from pegasus.schemas import Cursor, PageOf
-from pegasus.web import App, Caller, checked_id, problems
+from pegasus.schemas import Cursor, PageOf, Sha256, seconds_of
+from pegasus.web import Admin, App, Operator, checked_id, problems
 
-router = APIRouter(prefix="/v1/keys", tags=["keys"])
+router = APIRouter(prefix="/v1", tags=["access"])
+
+Limit = Annotated[int, Query(ge=1, le=200)]
 
 
-@router.post("", status_code=201, responses=problems(401, 422))
-def create_key(app: App, caller: Caller, given: KeyIn) -> KeyCreated:
-    """A further key for the caller's workspace. No Idempotency-Key: a remembered reply would keep the key itself."""
+@router.post("/keys", status_code=201, responses=problems(422))
+def create_key(app: App, caller: Admin, given: KeyIn) -> KeyCreated:
+    """A further key for the caller's workspace, with no more than the caller's own has.
+
+    No Idempotency-Key: a remembered reply would keep the key itself.
+    """
     with app.relational.write() as tx:
-        key, secret = service.create_key(tx, caller.workspace_id, given.name)
+        key, secret = service.grant_key(
+            tx, caller, given.name, given.scope, given.expiry(), given.rate(), given.max_body_bytes
+        )
     return KeyCreated(**KeyOut.of(key).model_dump(), key=secret)
 
 
-@router.get("", responses=problems(401, 422))
-def list_keys(
-    app: App, caller: Caller, cursor: Cursor = None, limit: Annotated[int, Query(ge=1, le=200)] = 50
-) -> PageOf[KeyOut]:
-    """Keys, newest first, the revoked ones too."""
+@router.get("/keys", responses=problems(422))
+def list_keys(app: App, caller: Admin, cursor: Cursor = None, limit: Limit = 50) -> PageOf[KeyOut]:
+    """Keys, newest first, the revoked and expired ones too."""
     with app.relational.read() as tx:
         page = service.list_keys(tx, caller.workspace_id, checked_cursor(cursor), limit)
     return PageOf(items=[KeyOut.of(key) for key in page.items], next_cursor=page.next_cursor)
 
 
-@router.delete("/{key_id}", status_code=204, responses=problems(401, 404, 422))
-def revoke_key(app: App, caller: Caller, key_id: str) -> Response:
+@router.delete("/keys/{key_id}", status_code=204, responses=problems(404, 422))
+def revoke_key(app: App, caller: Admin, key_id: str) -> Response:
     """From now on the key opens nothing."""
     with app.relational.write() as tx:
-        service.revoke_key(tx, caller.workspace_id, checked_id(key_id, "key"))
+        service.revoke_key(tx, caller, checked_id(key_id, "key"))
     return Response(status_code=204)
+
+
+@router.get("/audit", responses=problems(422))
+def list_audit_events(
+    app: App,
+    caller: Admin,
+    since: Annotated[datetime | None, Query(description="Only events at this time or later")] = None,
+    action: Annotated[str | None, Query(max_length=100, description="Only events of this action")] = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> PageOf[AuditEventOut]:
+    """What was done in the workspace, newest first."""
+    with app.relational.read() as tx:
+        page = audit.list_events(tx, caller.workspace_id, seconds_of(since), action, checked_cursor(cursor), limit)
+    return PageOf(items=[AuditEventOut.of(event) for event in page.items], next_cursor=page.next_cursor)
+
+
+@router.get("/audit/chain", responses=problems(422))
+def verify_audit_chain(
+    app: App, caller: Admin, noted: Annotated[Sha256 | None, Query(description="A head that was noted before")] = None
+) -> ChainOut:
+    """Whether the audit log is as it was written: each event carries a digest over the one before it."""
+    with app.relational.read() as tx:
+        return ChainOut.of(audit.verify(tx, caller.workspace_id, noted))
+
+
+@router.post("/workspaces", status_code=201, responses=problems(422))
+def create_workspace(app: App, caller: Operator, given: WorkspaceIn) -> WorkspaceCreated:
+    """A new, empty workspace and the first key to it, which is shown this once. No Idempotency-Key, as for keys."""
+    with app.relational.write() as tx:
+        workspace, key, secret = service.open_workspace(tx, caller, given.name)
+    return WorkspaceCreated(
+        workspace=WorkspaceOut.of(workspace), key=KeyCreated(**KeyOut.of(key).model_dump(), key=secret)
+    )
+
+
+@router.get("/workspaces", responses=problems(422))
+def list_workspaces(app: App, _: Operator, cursor: Cursor = None, limit: Limit = 50) -> PageOf[WorkspaceOut]:
+    """All workspaces of the installation, newest first."""
+    with app.relational.read() as tx:
+        page = service.list_workspaces(tx, checked_cursor(cursor), limit)
+    return PageOf(items=[WorkspaceOut.of(workspace) for workspace in page.items], next_cursor=page.next_cursor)

@@ -1,4 +1,4 @@
-"""Who may come in: a key opens one workspace. Keys are shown once and kept as digests."""
+"""Who may come in, and what for: a key opens one workspace. Keys are shown once and kept as digests."""
 
 from __future__ import annotations
 
@@ -10,26 +10,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from pegasus.access import repository
-from pegasus.access.repository import ApiKey
-from pegasus.errors import Conflict, Invalid, NotFound, Unauthorized
+from pegasus.access.audit import note as note  # The audit log's one entry for other features.
+from pegasus.access.repository import ApiKey, Workspace
+from pegasus.access.scopes import Principal as Principal
+from pegasus.access.scopes import Scope
+from pegasus.domain import Rate
+from pegasus.errors import Conflict, Forbidden, Invalid, NotFound
 from pegasus.identifiers import new_id, sha256_hex
 from pegasus.pagination import Page, page_of
-from pegasus.ports import RelationalStore, Transaction
+from pegasus.ports import Transaction
 from pegasus.text.lines import printable
 
 _PREFIX = "pgs_"
 _KEY_BYTES = 32
 _MAX_NAME, _MAX_IDEMPOTENCY_KEY = 100, 200
-# How exact "last used" is; more would make every read a write.
-_LAST_USED_SECONDS = 60.0
 _REMEMBER_SECONDS = 24 * 3600.0
 _ERASED = 0  # In the place of a reply's status.
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    key_id: str
-    workspace_id: str
 
 
 def ensure_workspace(tx: Transaction) -> str:
@@ -38,65 +34,121 @@ def ensure_workspace(tx: Transaction) -> str:
 
 
 def create_workspace(tx: Transaction, name: str) -> str:
-    workspace_id = new_id()
-    repository.insert_workspace(tx, workspace_id, name, time.time())
-    return workspace_id
+    return _new_workspace(tx, name).id
 
 
-def create_key(tx: Transaction, workspace_id: str, name: str) -> tuple[ApiKey, str]:
+def _new_workspace(tx: Transaction, name: str) -> Workspace:
+    workspace = Workspace(new_id(), _checked_name("workspace", name), time.time())
+    repository.insert_workspace(tx, workspace.id, workspace.name, workspace.created_at)
+    return workspace
+
+
+def open_workspace(tx: Transaction, operator: Principal, name: str) -> tuple[Workspace, ApiKey, str]:
+    """A new workspace with the first key to all of it, which is shown this once."""
+    workspace = _new_workspace(tx, name)
+    key, secret = create_key(tx, workspace.id, "first", scope=Scope.ADMIN)
+    note(tx, operator, "workspace.created", workspace.id)
+    note(tx, operator, "key.created", key.id, workspace_id=workspace.id)
+    return workspace, key, secret
+
+
+def list_workspaces(tx: Transaction, cursor: str | None, limit: int) -> Page[Workspace]:
+    return page_of(repository.list_workspaces(tx, cursor, limit + 1), limit)
+
+
+def create_key(
+    tx: Transaction,
+    workspace_id: str,
+    name: str,
+    *,
+    scope: Scope = Scope.WRITE,
+    expires_at: float | None = None,
+    rate_limit: Rate | None = None,
+    max_body_bytes: int | None = None,
+) -> tuple[ApiKey, str]:
     """The key's row, and the key itself, which cannot be had again."""
-    name = " ".join(name.split())
-    if not name or len(name) > _MAX_NAME:
-        raise Invalid(f"A key's name has 1 to {_MAX_NAME} characters.", hint="Name the app or person that uses it.")
-    printable("name", name, _MAX_NAME)
+    now = time.time()
+    if expires_at is not None and expires_at <= now:
+        raise Invalid("The key would have expired already.", hint="Give a time that is still to come.")
     secret = _PREFIX + secrets.token_urlsafe(_KEY_BYTES)
-    key = ApiKey(new_id(), workspace_id, name, secret[: len(_PREFIX) + 4], time.time(), None, None)
+    key = ApiKey(
+        id=new_id(),
+        workspace_id=workspace_id,
+        name=_checked_name("key", name),
+        hint=secret[: len(_PREFIX) + 4],
+        scope=scope,
+        created_at=now,
+        expires_at=expires_at,
+        rate_limit=rate_limit,
+        max_body_bytes=max_body_bytes,
+    )
     repository.insert_key(tx, key, sha256_hex(secret))
     return key, secret
 
 
+def _checked_name(of: str, name: str) -> str:
+    name = " ".join(name.split())
+    if not name or len(name) > _MAX_NAME:
+        raise Invalid(f"A {of}'s name has 1 to {_MAX_NAME} characters.", hint=f"Say what or who the {of} is for.")
+    return printable("name", name, _MAX_NAME)
+
+
+def grant_key(
+    tx: Transaction,
+    giver: Principal,
+    name: str,
+    scope: Scope,
+    expires_at: float | None,
+    rate_limit: Rate | None,
+    max_body_bytes: int | None,
+) -> tuple[ApiKey, str]:
+    """A further key to the giver's workspace. Nobody gives more than they have: neither scope nor time nor, unless
+    they run the installation, wider limits; limits that are not said are the giver's."""
+    giver.require(scope)
+    if giver.expires_at is not None and (expires_at is None or expires_at > giver.expires_at):
+        raise Forbidden("The key would outlive yours.", hint="Let it expire when your own does, or before.")
+    if not giver.scope.covers(Scope.OPERATOR):
+        rate_limit = _narrowed_rate(giver.rate_limit, rate_limit)
+        max_body_bytes = min(filter(None, (giver.max_body_bytes, max_body_bytes)), default=None)
+    key, secret = create_key(
+        tx, giver.workspace_id, name,
+        scope=scope, expires_at=expires_at, rate_limit=rate_limit, max_body_bytes=max_body_bytes,
+    )  # fmt: skip
+    note(tx, giver, "key.created", key.id)
+    return key, secret
+
+
+def _narrowed_rate(own: Rate | None, wanted: Rate | None) -> Rate | None:
+    if own and wanted and not wanted.within(own):
+        raise Forbidden(f"Your own key may send {own}.", hint="Give the new one that or less.")
+    return wanted or own
+
+
 def opens(tx: Transaction, secret: str, workspace_id: str) -> bool:
-    """Whether a key is known, not revoked, and this workspace's."""
+    """Whether a key can be used, and is this workspace's."""
     key = repository.find_key(tx, sha256_hex(secret))
-    return key is not None and key.revoked_at is None and key.workspace_id == workspace_id
+    return key is not None and key.is_usable(time.time()) and key.workspace_id == workspace_id
+
+
+def make_operator(tx: Transaction, secret: str) -> None:
+    """Let a key run the installation, as the local one does that was made before there were scopes."""
+    key = repository.find_key(tx, sha256_hex(secret))
+    if key and key.scope is not Scope.OPERATOR:
+        repository.set_scope(tx, key.id, Scope.OPERATOR)
+        note(tx, None, "key.made_operator", key.id, workspace_id=key.workspace_id)
 
 
 def list_keys(tx: Transaction, workspace_id: str, cursor: str | None, limit: int) -> Page[ApiKey]:
     return page_of(repository.list_keys(tx, workspace_id, cursor, limit + 1), limit)
 
 
-def revoke_key(tx: Transaction, workspace_id: str, key_id: str) -> None:
-    if not repository.revoke(tx, workspace_id, key_id, time.time()):
+def revoke_key(tx: Transaction, revoker: Principal, key_id: str) -> None:
+    key = repository.get_key(tx, revoker.workspace_id, key_id)
+    if key is None or key.revoked_at is not None:
         raise NotFound(f"There is no usable key {key_id}.", hint="List the keys with: pegasus keys list")
-
-
-class Doorkeeper:
-    """Turns the key of a request into who is asking."""
-
-    def __init__(self, relational: RelationalStore) -> None:
-        self._relational = relational
-        self._touched: dict[str, float] = {}
-
-    def admit(self, secret: str | None) -> Principal:
-        """Raises ``Unauthorized``; the reason does not tell an unknown key from a revoked one."""
-        if not secret:
-            raise Unauthorized(
-                "No API key was sent.", hint="Send it in X-API-Key; pegasus keys show-local prints the local one."
-            )
-        with self._relational.read() as tx:
-            key = repository.find_key(tx, sha256_hex(secret.encode("utf-8", "surrogateescape")))
-        if key is None or key.revoked_at is not None:
-            raise Unauthorized("The API key is not valid.", hint="Create one with: pegasus keys create NAME")
-        self._note_use(key)
-        return Principal(key.id, key.workspace_id)
-
-    def _note_use(self, key: ApiKey) -> None:
-        now = time.time()
-        if now - self._touched.get(key.id, 0.0) < _LAST_USED_SECONDS:
-            return
-        self._touched[key.id] = now
-        with self._relational.write() as tx:
-            repository.touch(tx, key.id, now)
+    revoker.require(key.scope)
+    repository.revoke(tx, revoker.workspace_id, key_id, time.time())
+    note(tx, revoker, "key.revoked", key_id)
 
 
 @dataclass(frozen=True, slots=True)

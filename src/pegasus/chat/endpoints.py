@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from pegasus.access.service import Reply, once, recall, remember
+from pegasus.access.service import Reply, note, once, recall, remember
 from pegasus.chat import service
 from pegasus.chat.schemas import (
     AnswerOut,
@@ -29,7 +29,7 @@ from pegasus.pagination import checked_cursor
 from pegasus.ports import Transaction
 from pegasus.schemas import Cursor, PageOf
 from pegasus.search.schemas import PassageOut
-from pegasus.web import App, Caller, checked_id, event, problems, stream, wants_events
+from pegasus.web import App, Reader, Writer, checked_id, counted_ask, event, problems, stream, wants_events
 
 router = APIRouter(prefix="/v1", tags=["answers"])
 
@@ -44,8 +44,8 @@ _EVENTS = {
 }
 
 
-@router.post("/ask", responses=problems(401, 422), response_model=AnswerOut)
-def ask(request: Request, app: App, caller: Caller, given: AskIn) -> AnswerOut | StreamingResponse:
+@router.post("/ask", responses=problems(422), response_model=AnswerOut, dependencies=[Depends(counted_ask)])
+def ask(request: Request, app: App, caller: Reader, given: AskIn) -> AnswerOut | StreamingResponse:
     """Answer from the documents, each sentence with a citation that was checked just now.
 
     With `Accept: text/event-stream` the answer comes as events, as for a session's message.
@@ -68,12 +68,13 @@ def _encoded(item: Event) -> bytes:
             return event(item.name, {"passages": [PassageOut.of(p).model_dump(mode="json") for p in passages]})
 
 
-@router.post("/sessions", status_code=201, responses=problems(401, 409, 422), response_model=SessionOut)
-def create_session(app: App, caller: Caller, given: SessionIn, idempotency_key: IdempotencyKey = None) -> JSONResponse:
+@router.post("/sessions", status_code=201, responses=problems(409, 422), response_model=SessionOut)
+def create_session(app: App, caller: Writer, given: SessionIn, idempotency_key: IdempotencyKey = None) -> JSONResponse:
     """Begin a conversation; its messages are kept."""
 
     def act() -> Reply:
         session = service.create_session(tx, caller.workspace_id, given.title)
+        note(tx, caller, "session.created", session.id)
         return Reply(201, SessionOut.of(session).model_dump(mode="json"))
 
     with app.relational.write() as tx:
@@ -82,9 +83,9 @@ def create_session(app: App, caller: Caller, given: SessionIn, idempotency_key: 
     return JSONResponse(reply.body, reply.status)
 
 
-@router.get("/sessions", responses=problems(401, 422))
+@router.get("/sessions", responses=problems(422))
 def list_sessions(
-    app: App, caller: Caller, cursor: Cursor = None, limit: Annotated[int, Query(ge=1, le=200)] = 50
+    app: App, caller: Reader, cursor: Cursor = None, limit: Annotated[int, Query(ge=1, le=200)] = 50
 ) -> PageOf[SessionOut]:
     """Sessions, newest first."""
     with app.relational.read() as tx:
@@ -92,8 +93,8 @@ def list_sessions(
     return PageOf(items=[SessionOut.of(session) for session in page.items], next_cursor=page.next_cursor)
 
 
-@router.get("/sessions/{session_id}", responses=problems(401, 404, 422))
-def read_session(app: App, caller: Caller, session_id: str) -> SessionWithMessages:
+@router.get("/sessions/{session_id}", responses=problems(404, 422))
+def read_session(app: App, caller: Reader, session_id: str) -> SessionWithMessages:
     """A session with its messages in order."""
     with app.relational.read() as tx:
         session = service.get_session(tx, caller.workspace_id, checked_id(session_id, "session"))
@@ -102,23 +103,25 @@ def read_session(app: App, caller: Caller, session_id: str) -> SessionWithMessag
     return SessionWithMessages(**found.model_dump(), messages=[MessageOut.of(message) for message in messages])
 
 
-@router.delete("/sessions/{session_id}", status_code=204, responses=problems(401, 404, 422))
-def delete_session(app: App, caller: Caller, session_id: str) -> Response:
+@router.delete("/sessions/{session_id}", status_code=204, responses=problems(404, 422))
+def delete_session(app: App, caller: Writer, session_id: str) -> Response:
     """Delete a session and its messages."""
     with app.relational.write() as tx:
         service.delete_session(tx, caller.workspace_id, checked_id(session_id, "session"))
+        note(tx, caller, "session.deleted", session_id)
     return Response(status_code=204)
 
 
 @router.post(
     "/sessions/{session_id}/messages",
     response_model=AnswerOut,
-    responses={200: {"content": _EVENTS, "description": "The answer, or its events"}, **problems(401, 404, 409, 422)},
+    dependencies=[Depends(counted_ask)],
+    responses={200: {"content": _EVENTS, "description": "The answer, or its events"}, **problems(404, 409, 422)},
 )
 def post_message(
     request: Request,
     app: App,
-    caller: Caller,
+    caller: Writer,
     session_id: str,
     given: MessageIn,
     idempotency_key: IdempotencyKey = None,

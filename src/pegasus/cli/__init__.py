@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pegasus.cli import documents, integrity, jobs, keys, service
+from pegasus.cli import audit, documents, integrity, jobs, keys, service, workspaces
 from pegasus.errors import PegasusError
 
 app = typer.Typer(
@@ -28,6 +28,8 @@ for command in (
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(keys.app, name="keys")
 app.add_typer(integrity.erasures_app, name="erasures")
+app.add_typer(workspaces.app, name="workspaces")
+app.add_typer(audit.app, name="audit")
 
 
 def _version(wanted: bool) -> None:

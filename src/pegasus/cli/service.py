@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pegasus.cli.options import Data, settings_for
 from pegasus.errors import Conflict
+
+if TYPE_CHECKING:
+    from pegasus.settings import Settings
 
 
 def up(
@@ -38,6 +42,8 @@ def up(
             print(f"Pegasus is ready at {address}  (API page: {address}/docs)")
             print(f"Data:    {settings.data}")
             print(f"API key: {access.key}  (the command line finds it by itself)", flush=True)
+            if told := names_told(settings):
+                print(told, flush=True)
             if demo:
                 client = Client(address, access.key)
                 show_demo(client, print)
@@ -46,3 +52,15 @@ def up(
 
         with announced(settings.data, address):
             serve(application, bound, started)
+
+
+def names_told(settings: Settings) -> str | None:
+    """Who listens to others must know by which names they can reach it; on loopback there is nothing to tell."""
+    try:
+        loopback = ip_address(settings.host).is_loopback
+    except ValueError:
+        loopback = settings.host == "localhost"
+    if loopback:
+        return None
+    names = ", ".join(["localhost", "its IP addresses", *settings.further_hosts])
+    return f"Names:   {names}; others are refused (add one: PEGASUS_TRUSTED_HOSTS=nas.local)"

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import TypeAdapter, ValidationError
 from starlette.datastructures import FormData, UploadFile
 
-from pegasus.access.service import Principal, Reply, once, recall, remember
+from pegasus.access.service import Principal, Reply, note, once, recall, remember
 from pegasus.application import Application
 from pegasus.documents import service
 from pegasus.documents.schemas import ContentOut, DocumentAdded, DocumentIn, DocumentOut, JobAccepted, first_error
@@ -21,8 +21,9 @@ from pegasus.ingestion.batch import BatchIntake
 from pegasus.integrity import erasure
 from pegasus.jobs.schemas import JobOut
 from pegasus.pagination import checked_cursor
+from pegasus.ports import Transaction
 from pegasus.schemas import Cursor, PageOf
-from pegasus.web import App, Caller, checked_id, problems
+from pegasus.web import App, Reader, Writer, checked_id, problems
 
 router = APIRouter(prefix="/v1/documents", tags=["documents"])
 
@@ -67,12 +68,12 @@ _ADD_BODY = {
     response_model=DocumentAdded,
     responses={
         200: {"model": DocumentAdded, "description": "The same content is there already"},
-        **problems(401, 409, 413, 415, 422),
+        **problems(409, 413, 415, 422),
     },
     openapi_extra=_ADD_BODY,
 )
 async def add_document(
-    request: Request, app: App, caller: Caller, idempotency_key: IdempotencyKey = None
+    request: Request, app: App, caller: Writer, idempotency_key: IdempotencyKey = None
 ) -> JSONResponse:
     """Keep a text (JSON) or a file (multipart). A text can be found by its words as soon as this answers."""
     content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
@@ -98,13 +99,20 @@ def _add_text(app: Application, caller: Principal, body: bytes, key: str | None)
         given.text, given.title, given.uri, tuple(given.tags), given.metadata,
         max_characters=app.settings.max_text_characters,
     )  # fmt: skip
+
+    def act() -> Reply:
+        added = intake.add_text(tx, caller.workspace_id, new)
+        _note_added(tx, caller, added)
+        return _reply(added)
+
     with app.relational.write() as tx:
-        reply = once(
-            tx, caller.workspace_id, key, sha256_hex(b"documents\0" + body),
-            lambda: _reply(intake.add_text(tx, caller.workspace_id, new)),
-        )  # fmt: skip
+        reply = once(tx, caller.workspace_id, key, sha256_hex(b"documents\0" + body), act)
     app.signal.notify_all()
     return reply
+
+
+def _note_added(tx: Transaction, caller: Principal, added: service.Added) -> None:
+    note(tx, caller, "document.added", added.document.id, outcome=added.outcome)
 
 
 def _reply(added: service.Added) -> Reply:
@@ -128,6 +136,10 @@ def _add_upload(app: Application, caller: Principal, form: FormData, key: str | 
     def act() -> Reply:
         nonlocal taken
         taken = intake.add_file(tx, caller.workspace_id, stored)
+        if taken.added:
+            _note_added(tx, caller, taken.added)
+        elif taken.job:
+            note(tx, caller, "documents.imported", taken.job.id, outcome="accepted")
         return _reply_to_upload(taken)
 
     stored = intake.store(app.files, caller.workspace_id, upload.file, about, app.settings.max_upload_bytes)
@@ -172,7 +184,7 @@ def _metadata(text: str | None) -> dict[str, Any]:
 @router.post(
     "/batch",
     status_code=202,
-    responses=problems(401, 415, 422),
+    responses=problems(415, 422),
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -185,7 +197,7 @@ def _metadata(text: str | None) -> dict[str, Any]:
         }
     },
 )
-async def add_batch(request: Request, app: App, caller: Caller, idempotency_key: IdempotencyKey = None) -> JobAccepted:
+async def add_batch(request: Request, app: App, caller: Writer, idempotency_key: IdempotencyKey = None) -> JobAccepted:
     """Keep many texts, streamed. Each line is accepted, or refused with a reason, on its own: see the results."""
     content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if content_type not in _BATCH_TYPES:
@@ -195,7 +207,7 @@ async def add_batch(request: Request, app: App, caller: Caller, idempotency_key:
     if idempotency_key and (known := await run_in_threadpool(_known_batch, app, caller, idempotency_key)):
         return known
     batch = await run_in_threadpool(
-        BatchIntake, app.relational, app.signal, caller.workspace_id, app.settings.max_text_characters
+        BatchIntake, app.relational, app.signal, caller.workspace_id, app.settings.max_text_characters, caller
     )
     try:
         async for block in request.stream():
@@ -221,10 +233,10 @@ def _remember_batch(app: Application, caller: Principal, key: str, accepted: Job
         remember(tx, caller.workspace_id, key, _BATCH, Reply(202, accepted.model_dump(mode="json")))
 
 
-@router.get("", responses=problems(401, 422))
+@router.get("", responses=problems(422))
 def list_documents(
     app: App,
-    caller: Caller,
+    caller: Reader,
     tag: str | None = None,
     uri: str | None = None,
     cursor: Cursor = None,
@@ -236,16 +248,16 @@ def list_documents(
     return PageOf(items=[DocumentOut.of(document) for document in page.items], next_cursor=page.next_cursor)
 
 
-@router.get("/{document_id}", responses=problems(401, 404, 422))
-def read_document(app: App, caller: Caller, document_id: str) -> DocumentOut:
+@router.get("/{document_id}", responses=problems(404, 422))
+def read_document(app: App, caller: Reader, document_id: str) -> DocumentOut:
     """A document, with its state and tags."""
     with app.relational.read() as tx:
         return DocumentOut.of(service.get(tx, caller.workspace_id, checked_id(document_id, "document")))
 
 
-@router.get("/{document_id}/content", responses=problems(401, 404, 409, 422))
+@router.get("/{document_id}/content", responses=problems(404, 409, 422))
 def read_content(
-    app: App, caller: Caller, document_id: str, version: Annotated[int | None, Query(ge=1, le=2**31)] = None
+    app: App, caller: Reader, document_id: str, version: Annotated[int | None, Query(ge=1, le=2**31)] = None
 ) -> ContentOut:
     """The stored text, of the current version or of an older one that a citation names."""
     with app.relational.read() as tx:
@@ -253,14 +265,15 @@ def read_content(
     return ContentOut.of(text)
 
 
-@router.delete("/{document_id}", status_code=202, responses=problems(401, 404, 409, 422))
-def erase_document(app: App, caller: Caller, document_id: str, response: Response) -> JobAccepted:
+@router.delete("/{document_id}", status_code=202, responses=problems(404, 409, 422))
+def erase_document(app: App, caller: Writer, document_id: str, response: Response) -> JobAccepted:
     """Erase a document. When this answers nothing finds it any more; the job removes it from every store.
 
     `GET /v1/erasures/{id}`, with the id of the job or of the document, is the receipt.
     """
     with app.relational.write() as tx:
         job = erasure.accept(tx, caller.workspace_id, checked_id(document_id, "document"))
+        note(tx, caller, "document.erased", document_id, outcome="accepted")
     app.signal.notify(job.lane)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return JobAccepted(job=JobOut.of(job))

@@ -8,16 +8,16 @@ from fastapi import APIRouter, Query
 
 from pegasus.graph.schemas import EntitiesOut, EntityOut, FoundEntity, NeighbourhoodOut
 from pegasus.graph.service import MAX_DEPTH
-from pegasus.web import App, Caller, checked_id, problems
+from pegasus.web import App, Reader, checked_id, problems
 
 router = APIRouter(prefix="/v1/graph/entities", tags=["graph"])
 
 Limit = Annotated[int, Query(ge=1, le=200)]
 
 
-@router.get("", responses=problems(401, 422))
+@router.get("", responses=problems(422))
 def find_entities(
-    app: App, caller: Caller, q: Annotated[str, Query(max_length=200)] = "", limit: Limit = 20
+    app: App, caller: Reader, q: Annotated[str, Query(max_length=200)] = "", limit: Limit = 20
 ) -> EntitiesOut:
     """Entities whose name has `q` in it, the most mentioned first; without `q`, the most mentioned of all."""
     found = app.graph.entities(caller.workspace_id, q, limit)
@@ -26,10 +26,10 @@ def find_entities(
     )
 
 
-@router.get("/{entity_id}/neighbours", responses=problems(401, 404, 422))
+@router.get("/{entity_id}/neighbours", responses=problems(404, 422))
 def neighbours(
     app: App,
-    caller: Caller,
+    caller: Reader,
     entity_id: str,
     depth: Annotated[int, Query(ge=1, le=MAX_DEPTH)] = 1,
     limit: Limit = 50,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import ValidationError
 
+from pegasus.access.service import Principal, note
 from pegasus.documents import service as documents
 from pegasus.documents.schemas import DocumentIn, first_error
 from pegasus.documents.service import NewDocument
@@ -21,7 +22,12 @@ class BatchIntake:
     """Feed it blocks of bytes as they arrive; each line becomes a document, or an item that says why not."""
 
     def __init__(
-        self, relational: RelationalStore, signal: JobSignal, workspace_id: str, max_text_characters: int
+        self,
+        relational: RelationalStore,
+        signal: JobSignal,
+        workspace_id: str,
+        max_text_characters: int,
+        caller: Principal | None = None,
     ) -> None:
         self._relational, self._signal, self._workspace_id = relational, signal, workspace_id
         self._max_text_characters = max_text_characters
@@ -34,6 +40,8 @@ class BatchIntake:
         self._stored = 0
         with relational.write() as tx:
             self._job = jobs.open_batch(tx, workspace_id)
+            # One event for all of its documents, which its job names.
+            note(tx, caller, "documents.imported", self._job.id, outcome="accepted", workspace_id=workspace_id)
 
     def feed(self, block: bytes) -> None:
         first, *others = block.split(b"\n")

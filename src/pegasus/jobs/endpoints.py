@@ -12,13 +12,14 @@ from fastapi import APIRouter, Query
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
+from pegasus.access.service import note
 from pegasus.application import Application
 from pegasus.domain import Job, JobState
 from pegasus.jobs import service
 from pegasus.jobs.schemas import JobOut
 from pegasus.pagination import checked_cursor
 from pegasus.schemas import Cursor, PageOf
-from pegasus.web import KEEP_ALIVE_SECONDS, App, Caller, checked_id, event, problems
+from pegasus.web import KEEP_ALIVE_SECONDS, App, Reader, Writer, checked_id, event, problems
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -26,10 +27,10 @@ _LOOK_SECONDS = 0.25
 _RESULTS_PAGE = 500
 
 
-@router.get("", responses=problems(401, 422))
+@router.get("", responses=problems(422))
 def list_jobs(
     app: App,
-    caller: Caller,
+    caller: Reader,
     state: JobState | None = None,
     document_id: str | None = None,
     cursor: Cursor = None,
@@ -41,8 +42,8 @@ def list_jobs(
     return PageOf(items=[JobOut.of(job) for job in page.items], next_cursor=page.next_cursor)
 
 
-@router.get("/{job_id}", responses=problems(401, 404, 422))
-def read_job(app: App, caller: Caller, job_id: str) -> JobOut:
+@router.get("/{job_id}", responses=problems(404, 422))
+def read_job(app: App, caller: Reader, job_id: str) -> JobOut:
     """A job, with its state and progress."""
     with app.relational.read() as tx:
         return JobOut.of(service.get(tx, caller.workspace_id, checked_id(job_id, "job")))
@@ -62,10 +63,10 @@ def read_job(app: App, caller: Caller, job_id: str) -> JobOut:
                 }
             },
         },
-        **problems(401, 404, 422),
+        **problems(404, 422),
     },
 )
-def job_results(app: App, caller: Caller, job_id: str) -> StreamingResponse:
+def job_results(app: App, caller: Reader, job_id: str) -> StreamingResponse:
     """What became of each document of a batch or archive."""
     with app.relational.read() as tx:
         service.get(tx, caller.workspace_id, checked_id(job_id, "job"))
@@ -91,10 +92,10 @@ def job_results(app: App, caller: Caller, job_id: str) -> StreamingResponse:
             "description": "`progress` events with the job whenever it changes, then `done` with its last state",
             "content": {"text/event-stream": {"schema": {"type": "string"}}},
         },
-        **problems(401, 404, 422),
+        **problems(404, 422),
     },
 )
-def job_events(app: App, caller: Caller, job_id: str) -> StreamingResponse:
+def job_events(app: App, caller: Reader, job_id: str) -> StreamingResponse:
     """Follow a job: `progress` whenever it changes, then `done`."""
     with app.relational.read() as tx:
         service.get(tx, caller.workspace_id, checked_id(job_id, "job"))
@@ -122,17 +123,20 @@ async def _events(app: Application, workspace_id: str, job_id: str) -> AsyncIter
         await asyncio.sleep(_LOOK_SECONDS)
 
 
-@router.post("/{job_id}/retry", responses=problems(401, 404, 409, 422))
-def retry_job(app: App, caller: Caller, job_id: str) -> JobOut:
+@router.post("/{job_id}/retry", responses=problems(404, 409, 422))
+def retry_job(app: App, caller: Writer, job_id: str) -> JobOut:
     """Queue a failed, dead or cancelled job again."""
     with app.relational.write() as tx:
         job = service.retry(tx, caller.workspace_id, checked_id(job_id, "job"))
+        note(tx, caller, "job.retried", job.id)
     app.signal.notify(job.lane)
     return JobOut.of(job)
 
 
-@router.post("/{job_id}/cancel", responses=problems(401, 404, 409, 422))
-def cancel_job(app: App, caller: Caller, job_id: str) -> JobOut:
+@router.post("/{job_id}/cancel", responses=problems(404, 409, 422))
+def cancel_job(app: App, caller: Writer, job_id: str) -> JobOut:
     """Stop a queued or running job, of a batch also its items; what earlier steps have stored stays."""
     with app.relational.write() as tx:
-        return JobOut.of(service.cancel(tx, caller.workspace_id, checked_id(job_id, "job")))
+        job = service.cancel(tx, caller.workspace_id, checked_id(job_id, "job"))
+        note(tx, caller, "job.cancelled", job.id)
+        return JobOut.of(job)

@@ -1,0 +1,53 @@
+"""What a key may do and for how long, its limits, and the audit log."""
+
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+
+STATEMENTS = (
+    # Keys from before scopes could do everything in their workspace, and still can.
+    "ALTER TABLE api_keys ADD COLUMN scope TEXT NOT NULL DEFAULT 'admin'",
+    "ALTER TABLE api_keys ADD COLUMN expires_at DOUBLE PRECISION",
+    "ALTER TABLE api_keys ADD COLUMN rate_limit TEXT",
+    "ALTER TABLE api_keys ADD COLUMN max_body_bytes BIGINT",
+    # Set when the erasure of a workspace is accepted: its keys open nothing from then on, its audit log may go.
+    "ALTER TABLE workspaces ADD COLUMN erasing_at DOUBLE PRECISION",
+    # Each row's digest is taken over the digest of the row before it.
+    """CREATE TABLE audit_events (
+        id TEXT PRIMARY KEY,
+        workspace_id TEXT NOT NULL REFERENCES workspaces(id),
+        position BIGINT NOT NULL,
+        at DOUBLE PRECISION NOT NULL,
+        key_id TEXT,
+        action TEXT NOT NULL,
+        subject_id TEXT NOT NULL,
+        outcome TEXT NOT NULL,
+        request_id TEXT,
+        sha256 TEXT NOT NULL,
+        UNIQUE (workspace_id, position)
+    )""",
+    "CREATE INDEX audit_events_by_workspace ON audit_events (workspace_id, id)",
+    # The end of each chain: its row is locked by whoever appends, and shows that the last events were cut off.
+    """CREATE TABLE audit_heads (
+        workspace_id TEXT PRIMARY KEY REFERENCES workspaces(id),
+        position BIGINT NOT NULL,
+        sha256 TEXT NOT NULL
+    )""",
+)
+# Of SQLite; PostgreSQL has its own way to refuse.
+TRIGGERS = (
+    """CREATE TRIGGER audit_events_are_not_changed BEFORE UPDATE ON audit_events
+        BEGIN SELECT RAISE(ABORT, 'audit events are never changed'); END""",
+    """CREATE TRIGGER audit_events_are_not_deleted BEFORE DELETE ON audit_events
+        WHEN NOT EXISTS (SELECT 1 FROM workspaces WHERE id = OLD.workspace_id AND erasing_at IS NOT NULL)
+        BEGIN SELECT RAISE(ABORT, 'audit events go only with their workspace'); END""",
+)
+
+
+def upgrade() -> None:
+    for statement in STATEMENTS:
+        op.execute(statement)
+    if op.get_bind().dialect.name == "sqlite":
+        for trigger in TRIGGERS:
+            op.execute(trigger)
