@@ -54,6 +54,16 @@ class Settings(BaseSettings):
     job_max_attempts: int = Field(default=5, ge=1, description="After so many attempts a job is dead.")
     job_lease_seconds: float = Field(default=60, gt=0, description="A worker silent for so long has lost its job.")
 
+    source_folders: str | None = Field(
+        default=None,
+        description="Folders, with commas between them, below which every key may add sources, not only the operator.",
+    )
+    fetch_allowed_hosts: str | None = Field(
+        default=None,
+        description="Hosts as name or name:port, with commas between them, that sources may reach although their"
+        " addresses are private or their ports unusual.",
+    )
+
     key: str | None = Field(
         default=None, description="API key for the command line; else the local one is found.", repr=False
     )
@@ -68,8 +78,20 @@ class Settings(BaseSettings):
             raise ValueError(str(error)) from error
 
     @property
+    def open_folders(self) -> list[Path]:
+        return [Path(name).expanduser().absolute() for name in _listed(self.source_folders)]
+
+    @property
+    def allowed_hosts(self) -> list[str]:
+        return _listed(self.fetch_allowed_hosts)
+
+    @property
     def embedding_threads(self) -> int:
         return self.embed_threads or max(1, (os.cpu_count() or 1) - 1)
+
+
+def _listed(value: str | None) -> list[str]:
+    return [part.strip() for part in (value or "").split(",") if part.strip()]
 
 
 def load_settings(**overrides: object) -> Settings:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pegasus.cli import documents, jobs, keys, service
+from pegasus.cli import documents, jobs, keys, service, sources
 from pegasus.errors import PegasusError
 
 app = typer.Typer(
@@ -23,6 +23,8 @@ app = typer.Typer(
 for command in (service.up, documents.add, documents.search, documents.ask, documents.erase):
     app.command()(command)
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(sources.app, name="sources")
+app.add_typer(sources.pipeline, name="pipeline")
 app.add_typer(keys.app, name="keys")
 
 

@@ -23,6 +23,7 @@ from pegasus.ingestion.batch import BatchIntake
 from pegasus.jobs.schemas import JobOut
 from pegasus.pagination import checked_cursor
 from pegasus.schemas import Cursor, PageOf
+from pegasus.sources import service as sources
 from pegasus.web import App, Caller, checked_id, problems
 
 router = APIRouter(prefix="/v1/documents", tags=["documents"])
@@ -262,6 +263,7 @@ def erase_document(app: App, caller: Caller, document_id: str, response: Respons
         # Its words were quoted elsewhere, too.
         chat.forget_document(tx, caller.workspace_id, document_id)
         forget_replies(tx, caller.workspace_id, document_id)
+        sources.forget_document(tx, caller.workspace_id, document_id)
     app.signal.notify(job.lane)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return JobAccepted(job=JobOut.of(job))

@@ -19,7 +19,9 @@ from pegasus.ports import Transaction
 INTERACTIVE, BULK = 0, 10  # Priorities: a person waits for the one; the other is an import.
 _MAX_BACKOFF_SECONDS = 60.0
 _RETRYABLE_BY_HAND = (JobState.FAILED, JobState.DEAD, JobState.CANCELLED)
-_PARENTS = ("batch", "unpack")
+_PARENTS = ("batch", "unpack", "source")
+# What a parent does while it only stands for its items.
+_WAITING_STEPS = ("accepting", "items", "done")
 
 
 def enqueue(
@@ -77,6 +79,8 @@ def get(tx: Transaction, workspace_id: str, job_id: str) -> Job:
 
 def _with_item_counts(tx: Transaction, job: Job) -> Job:
     total, done, failed = repository.item_counts(tx, job.id)
+    # A run of a source knows how many there will be before it has made them.
+    total = max(total, job.progress.get("total", 0))
     return replace(job, progress={**job.progress, "total": total, "done": done, "failed": failed})
 
 
@@ -88,7 +92,7 @@ def list_page(
 
 def retry(tx: Transaction, workspace_id: str, job_id: str) -> Job:
     job = get(tx, workspace_id, job_id)
-    if job.kind in _PARENTS and job.step != "unpack":
+    if job.kind in _PARENTS and job.step in _WAITING_STEPS:
         raise Conflict("A batch has nothing of its own to retry.", hint="Retry the jobs of its failed items.")
     now = time.time()
     changes = {"state": JobState.QUEUED.value, "attempts": 0, "error": None, "run_after": now, "updated_at": now}
@@ -123,6 +127,11 @@ def report_progress(tx: Transaction, job: Job, owner: str, step: str, done: int,
     """Record how far a step is; False when the job is no longer the caller's, who must then stop."""
     changes = {"step": step, "progress": json.dumps({"done": done, "total": total}), "updated_at": time.time()}
     return repository.update_held(tx, job, owner, changes)
+
+
+def is_held(tx: Transaction, job: Job, owner: str) -> bool:
+    """Whether the job is still the caller's, for a transaction that writes something else."""
+    return repository.update_held(tx, job, owner, {"updated_at": time.time()})
 
 
 def hand_over(tx: Transaction, job: Job, owner: str, lane: Lane, step: str) -> bool:
@@ -203,13 +212,18 @@ def add_item(
 
 
 def last_item(tx: Transaction, job: Job) -> int:
-    return repository.item_counts(tx, job.id)[0]
+    return repository.last_ordinal(tx, job.id)
 
 
 def items(tx: Transaction, workspace_id: str, job_id: str, after: int, limit: int) -> list[dict[str, Any]]:
     """Outcomes in order, those after ordinal ``after``; each with the state of its own job by now."""
     get(tx, workspace_id, job_id)
     return repository.items(tx, job_id, after, limit)
+
+
+def failed_items(tx: Transaction, job: Job, limit: int) -> list[dict[str, Any]]:
+    """The first items that failed, whether they were refused or their own job failed."""
+    return repository.failed_items(tx, job.id, limit)
 
 
 def has_unfinished(tx: Transaction, document_id: str) -> bool:
