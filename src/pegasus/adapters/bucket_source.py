@@ -101,7 +101,9 @@ class BucketReader:
         reason = _first_line(error)
         if isinstance(error, (NotFoundError, FileNotFoundError)):
             return NotFound(f"There is no {what}: {reason}", hint="Check the bucket's name.")
-        if isinstance(error, (PermissionDeniedError, UnauthenticatedError, PermissionError)):
+        # A listing that is refused has no class of its own in obstore.
+        refused = re.search(r"status code: (40[0135-7])", reason)
+        if refused or isinstance(error, (PermissionDeniedError, UnauthenticatedError, PermissionError)):
             return Invalid(f"{what} may not be read: {reason}", hint="Check the secrets and the bucket's policy.")
         return Unavailable(f"{what} cannot be read now: {reason}", hint="Try again later.")
 

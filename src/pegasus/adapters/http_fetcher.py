@@ -9,7 +9,7 @@ import ssl
 import threading
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from tempfile import SpooledTemporaryFile
@@ -46,7 +46,7 @@ class HttpFetcher:
                 if response.status == 304:
                     return None
                 _check_status(address, response)
-                content = _read(address, response, max_bytes)
+                content = _read(address, response, max_bytes, until)
                 return Fetched(str(address), content, response.headers.get("Content-Type"), _token(address, response))
         raise Invalid(f"{url} redirects more than {_MAX_REDIRECTS} times.", hint="Give the address that it leads to.")
 
@@ -57,8 +57,8 @@ class HttpFetcher:
         with self._connection(address, until) as connection:
             try:
                 connection.request("GET", address.raw_path.decode("ascii"), headers=_headers(address, headers))
-                yield connection.getresponse()
-                _left(address, until)  # What was cut off in time may look like an end.
+                with connection.getresponse() as response:
+                    yield response
             except PegasusError:
                 raise
             except (OSError, http.client.HTTPException) as error:
@@ -73,13 +73,15 @@ class HttpFetcher:
         dialled = self._dialer.connect(host, port, _PORTS.values(), min(_SILENT_SECONDS, _left(address, until)))
         connection = http.client.HTTPConnection(host, port)
         # However slowly it comes, a byte at a time or in endless headers: then the connection is cut.
-        watch = threading.Timer(_left(address, until), _cut, [connection])
+        sockets = [dialled]
+        watch = threading.Timer(_left(address, until), _cut, [sockets])
         watch.start()
         try:
-            connection.sock = dialled
             if address.scheme == "https":
-                connection.sock = self._tls.wrap_socket(dialled, server_hostname=host, do_handshake_on_connect=False)
-                connection.sock.do_handshake()
+                secured = self._tls.wrap_socket(dialled, server_hostname=host, do_handshake_on_connect=False)
+                sockets.append(secured)
+                secured.do_handshake()
+            connection.sock = sockets[-1]
             yield connection
         except ssl.SSLError as error:
             raise Unavailable(f"{address} is not safely reached: {error}.", hint="Check its certificate.") from error
@@ -87,7 +89,8 @@ class HttpFetcher:
             raise Unavailable(f"{address} broke off: {error}.", hint="Try again later.") from error
         finally:
             watch.cancel()
-            connection.close()
+            for each in sockets:
+                each.close()
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
@@ -101,10 +104,11 @@ def _left(address: httpx.URL, until: float) -> float:
     return left
 
 
-def _cut(connection: http.client.HTTPConnection) -> None:
-    with suppress(OSError):  # It may have ended by itself.
-        # Below TLS, whose own goodbye would wait for the other side.
-        socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
+def _cut(sockets: Sequence[socket.socket]) -> None:
+    for each in sockets:
+        with suppress(OSError):  # It may have ended by itself.
+            # Below TLS, whose own goodbye would wait for the other side.
+            socket.socket.shutdown(each, socket.SHUT_RDWR)
 
 
 def _parsed(url: str) -> httpx.URL:
@@ -165,7 +169,7 @@ def _check_status(address: httpx.URL, response: http.client.HTTPResponse) -> Non
     raise Invalid(f"{address} answered {status}.", hint="Check that it may be read by everybody.")
 
 
-def _read(address: httpx.URL, response: http.client.HTTPResponse, max_bytes: int) -> IO[bytes]:
+def _read(address: httpx.URL, response: http.client.HTTPResponse, max_bytes: int, until: float) -> IO[bytes]:
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in _ENCODINGS:
         raise Unreadable(f"{address} is sent in the encoding {encoding[:40]!r}, which was not asked for.")
@@ -176,6 +180,7 @@ def _read(address: httpx.URL, response: http.client.HTTPResponse, max_bytes: int
             size += len(block)
             _check_size(address, size, max_bytes)
             content.write(block)
+        _left(address, until)  # What was cut off in time may look like an end.
         content.seek(0)
     except BaseException:
         content.close()

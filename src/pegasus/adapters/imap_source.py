@@ -93,28 +93,35 @@ class ImapReader:
         return _Talk(self, self._connection)
 
     def _connect(self) -> _Connection:
-        connection = None
         try:
             connection = _Connection(self._dial, self._max_bytes)
-            connection.login(self._user, self._password)
-            answer, _ = connection.select(_quoted(self._folder), readonly=True)
-            if answer != "OK":
-                raise Invalid(f"{self._host} has no folder {self._folder!r}.", hint="Check its name.")
-            (validity,) = connection.response("UIDVALIDITY")[1] or [b""]
-            self._validity = (validity or b"0").decode()
-        except imaplib.IMAP4.abort as error:
+        except (imaplib.IMAP4.error, OSError) as error:
             raise self._unavailable(error) from error
+        try:
+            self._enter(connection)
+        except BaseException as error:
+            connection.shutdown()
+            if isinstance(error, (imaplib.IMAP4.abort, OSError)):
+                raise self._unavailable(error) from error
+            raise
+        return connection
+
+    def _enter(self, connection: _Connection) -> None:
+        try:
+            connection.login(self._user, self._password)
+        except imaplib.IMAP4.abort:
+            raise
         except imaplib.IMAP4.error as error:
             raise Invalid(
                 f"{self._host} does not let {self._user!r} in.", hint="Check the user and the secret of the source."
             ) from error
-        except OSError as error:
-            raise self._unavailable(error) from error
-        return connection
+        if connection.select(_quoted(self._folder), readonly=True)[0] != "OK":
+            raise Invalid(f"{self._host} has no folder {self._folder!r}.", hint="Check its name.")
+        (validity,) = connection.response("UIDVALIDITY")[1] or [b""]
+        self._validity = (validity or b"0").decode()
 
     def _dial(self) -> socket.socket:
         dialled = self._dialer.connect(self._host, self._port, _PORTS, _SILENT_SECONDS)
-        dialled.settimeout(_SILENT_SECONDS)
         return httpx.create_ssl_context().wrap_socket(dialled, server_hostname=self._host) if self._tls else dialled
 
     def _unavailable(self, error: Exception) -> Unavailable:
