@@ -37,11 +37,21 @@ class Workspace:
 
     def report(self, job_id: str, source_id: str) -> Json:
         finished(self.client, job_id)
+        self._follow_erasures(job_id)
         (run,) = [r for r in self.client.call("GET", f"/v1/sources/{source_id}/runs")["items"] if r["id"] == job_id]
+        return dict(run)
+
+    def remove(self, source_id: str) -> Json:
+        """The job that has erased the documents of the source."""
+        job_id = self.client.call("DELETE", f"/v1/sources/{source_id}?documents=erase")["job"]["id"]
+        job = finished(self.client, job_id)
+        self._follow_erasures(job_id)
+        return job
+
+    def _follow_erasures(self, job_id: str) -> None:
         for item in self.client.lines(f"/v1/jobs/{job_id}/results"):
             if item["outcome"] == "erased":
-                finished(self.client, item["job_id"])
-        return dict(run)
+                assert finished(self.client, item["job_id"])["state"] == "succeeded"
 
     def counts(self, source_id: str, *, confirm: bool = False) -> Json:
         """Of a run that succeeded, what is not zero."""

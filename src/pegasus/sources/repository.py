@@ -161,8 +161,21 @@ def count(tx: Transaction, run_id: str, outcome: str) -> None:
     tx.execute(f"UPDATE source_runs SET {outcome} = {outcome} + 1 WHERE id = :id", {"id": run_id})
 
 
-def set_held(tx: Transaction, run_id: str, held: int) -> None:
+def has_held(tx: Transaction, source_id: str, run_id: str) -> bool:
+    """Whether an earlier run has held back the erasure of what is still missing."""
+    row = tx.one(
+        f"SELECT 1 FROM source_items WHERE source_id = :id AND held = 1 AND {_MISSING}",
+        {"id": source_id, "run": run_id},
+    )
+    return row is not None
+
+
+def set_held(tx: Transaction, source_id: str, run_id: str, held: int) -> None:
     tx.execute("UPDATE source_runs SET held = :held WHERE id = :id", {"id": run_id, "held": held})
+    if held:
+        tx.execute(
+            f"UPDATE source_items SET held = 1 WHERE source_id = :id AND {_MISSING}", {"id": source_id, "run": run_id}
+        )
 
 
 def seen_in(tx: Transaction, source_id: str, run_id: str, keys: Sequence[str]) -> set[str]:
@@ -181,11 +194,13 @@ def seen_in(tx: Transaction, source_id: str, run_id: str, keys: Sequence[str]) -
 def note_found(tx: Transaction, source: Source, run_id: str, items: Sequence[FoundItem]) -> None:
     """Remember what a listing names: to be read, unless its token is that of what was read before."""
     tx.execute_many(
-        "INSERT INTO source_items (source_id, item_key, workspace_id, uri, state, found_token, brought, first_run,"
-        " seen_run) VALUES (:source_id, :key, :w, :uri, 'pending', :token, 0, :run, :run)"
+        "INSERT INTO source_items (source_id, item_key, workspace_id, uri, state, found_token, brought, held,"
+        " first_run, seen_run) VALUES (:source_id, :key, :w, :uri, 'pending', :token, 0, 0, :run, :run)"
         " ON CONFLICT (source_id, item_key) DO UPDATE SET uri = excluded.uri, found_token = excluded.found_token,"
         " seen_run = excluded.seen_run, state = CASE WHEN source_items.state = 'present'"
-        " AND source_items.token = excluded.found_token THEN 'present' ELSE 'pending' END"
+        " AND source_items.token = excluded.found_token THEN 'present' ELSE 'pending' END,"
+        " held = CASE WHEN source_items.state = 'present' AND source_items.token = excluded.found_token THEN 0"
+        " ELSE source_items.held END"
         # A listing that is begun again must not undo what its first try led to.
         " WHERE source_items.seen_run <> excluded.seen_run",
         [
@@ -225,7 +240,8 @@ def pending(tx: Transaction, source_id: str, limit: int) -> Sequence[Item]:
 
 def set_state(tx: Transaction, item: Item, state: str) -> None:
     tx.execute(
-        "UPDATE source_items SET state = :state WHERE source_id = :id AND item_key = :key",
+        "UPDATE source_items SET state = :state, held = CASE WHEN :state = 'present' THEN 0 ELSE held END"
+        " WHERE source_id = :id AND item_key = :key",
         {"state": state, "id": item.source_id, "key": item.key},
     )
 
@@ -240,7 +256,7 @@ def set_failed(tx: Transaction, source_id: str, key: str) -> None:
 def set_read(tx: Transaction, item: Item, run_id: str, *, token: str | None, document_id: str, brought: bool) -> None:
     tx.execute(
         "UPDATE source_items SET state = 'present', token = :token, document_id = :document_id, brought = :brought,"
-        " read_run = :run WHERE source_id = :id AND item_key = :key",
+        " held = 0, read_run = :run WHERE source_id = :id AND item_key = :key",
         {
             "token": token,
             "document_id": document_id,

@@ -247,8 +247,9 @@ def held_back(tx: Transaction, source: Source, job: Job) -> int:
     doomed = repository.count_doomed(tx, source.id, job.id)
     kept = repository.count_kept(tx, source.id, job.id)
     sudden = kept == 0 or (doomed + kept >= _GUARDED_FROM and 2 * doomed > doomed + kept)
+    sudden = sudden or repository.has_held(tx, source.id, job.id)
     held = doomed if doomed and sudden and not job.payload.get("confirm") else 0
-    repository.set_held(tx, job.id, held)
+    repository.set_held(tx, source.id, job.id, held)
     return held
 
 

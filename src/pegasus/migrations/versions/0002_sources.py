@@ -35,6 +35,7 @@ STATEMENTS = (
         found_token TEXT,
         document_id TEXT,
         brought INTEGER NOT NULL,
+        held INTEGER NOT NULL,
         first_run TEXT NOT NULL,
         seen_run TEXT NOT NULL,
         read_run TEXT,
