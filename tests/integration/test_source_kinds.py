@@ -259,6 +259,14 @@ class TestSitemap:
         assert (run["state"], workspace.documents()) == ("failed", [])
         assert run["error"]["detail"]
 
+    def test_an_entry_that_is_no_url_does_not_stop_the_rest(self, workspace: Workspace, site: Site) -> None:
+        site.text("/a", "a", "The page a.")
+        entries = ("http://[", "http://[::1", "", " ", "http://%5b/", site.url("/a"))
+        site.pages["/sitemap.xml"] = ("application/xml", sitemap(*entries))
+        source = workspace.add("site", {"kind": "sitemap", "url": site.url("/sitemap.xml")})
+        run = workspace.run(source)
+        assert (run["state"], run["created"]) == ("succeeded", 1)
+
     def test_a_sitemap_is_read_to_its_limit(self, workspace: Workspace, site: Site) -> None:
         for number in range(5):
             site.text(f"/{number}", "page", f"The page {number}.")

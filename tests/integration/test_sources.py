@@ -89,6 +89,10 @@ class TestAdding:
             {"kind": "page", "url": "https://example.org/ x"},
             {"kind": "page", "url": "https://example.org/\r\nHost: x"},
             {"kind": "page"},
+            {"kind": "folder", "path": "relative"},
+            {"kind": "folder", "path": "~nobody-of-this-name/x"},
+            {"kind": "folder", "path": "/x\0y"},
+            {"kind": "folder", "path": ""},
             {"kind": "gopher", "url": "https://example.org/"},
             {"kind": "page", "url": "https://example.org/", "more": 1},
             {"kind": "sitemap", "url": "https://example.org/", "max_pages": 0},
@@ -364,6 +368,8 @@ class TestRunning:
         progress = workspace.client.call("GET", f"/v1/jobs/{job}")["progress"]
         assert progress["total"] == 4
         assert workspace.client.call("POST", f"/v1/jobs/{job}/cancel")["state"] == "cancelled"
+        with pytest.raises(ProblemError, match="Run the source|cancelled run"):
+            workspace.client.call("POST", f"/v1/jobs/{job}/retry")
         go.set()
         run = workspace.run(source)
         assert run["state"] == "succeeded"

@@ -11,7 +11,7 @@ from typing import Any
 from pegasus.errors import NotFound, Unreadable
 from pegasus.ports import Fetched, Fetcher, FoundItem, ItemContent, Listing
 
-_MAX_FEED_BYTES = 20 * 2**20
+_MAX_FEED_BYTES = 5 * 2**20
 _MAX_ENTRIES = 5_000
 
 

@@ -154,7 +154,9 @@ def _conditions(token: str | None, address: httpx.URL) -> dict[str, str]:
 
 
 def _token(address: httpx.URL, response: http.client.HTTPResponse) -> str:
-    etag, modified = response.headers.get("ETag"), response.headers.get("Last-Modified")
+    etag, modified = (response.headers.get(name, "") for name in ("ETag", "Last-Modified"))
+    # They are sent back as they came, so that only what may stand in a header is kept.
+    etag, modified = (value if value.isascii() and value.isprintable() else "" for value in (etag, modified))
     return json.dumps({"url": str(address), "etag": etag, "modified": modified})
 
 

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import IO
 from urllib.parse import urljoin, urlsplit
-from urllib.robotparser import RobotFileParser
 from xml.etree.ElementTree import Element, ParseError
 
 from pegasus.errors import Invalid, NotFound, PegasusError, TooLarge, Unreadable
 from pegasus.ports import Fetcher, FoundItem, ItemContent, Listing, SourceReader
+from pegasus.text.robots import Robots
 
 _AGENT = "Pegasus"
 # sitemaps.org: 50 MB and 50,000 URLs a file; robots.txt: RFC 9309 asks for at least 500 KiB.
@@ -27,7 +27,7 @@ class SitemapReader:
     def __init__(self, fetcher: Fetcher, pages: SourceReader, url: str, max_pages: int) -> None:
         """``pages`` opens a page by its URL."""
         self._fetcher, self._pages, self._url, self._max_pages = fetcher, pages, url, max_pages
-        self._rules: RobotFileParser | None = None
+        self._rules: Robots | None = None
 
     def listing(self, token: str | None) -> Listing:  # noqa: ARG002
         gaps: list[PegasusError] = []
@@ -67,8 +67,8 @@ class SitemapReader:
                 continue
             is_index = _local_name(root) == "sitemapindex"
             for child in root:
-                found = urljoin(url, _text(child, "loc"))
-                if not _text(child, "loc"):
+                found = _joined(url, _text(child, "loc"))
+                if not found:
                     continue
                 if not is_index:
                     yield found.partition("#")[0], _text(child, "lastmod")
@@ -99,27 +99,33 @@ class SitemapReader:
         try:
             host = urlsplit(url).hostname
         except ValueError:
-            host = None
+            return Invalid(f"{url[:200]!r} is no URL.")
         if _site(host) != _site(urlsplit(self._url).hostname):
             return Invalid(f"{url} is on another host than the sitemap.", hint="Make a source of that site's sitemap.")
-        if robots and not self._robots().can_fetch(_AGENT, url):
+        if robots and not self._robots().allows(url):
             return Invalid(f"{url} is closed to robots by the site's robots.txt.")
         return None
 
-    def _robots(self) -> RobotFileParser:
+    def _robots(self) -> Robots:
         """The site's rules; a site without has none, and one that fails to tell is not crawled (RFC 9309, 2.3.1)."""
         if self._rules is None:
-            rules, lines = RobotFileParser(), list[str]()
+            text = ""
             try:
                 fetched = self._fetcher.get(urljoin(self._url, "/robots.txt"), max_bytes=_MAX_ROBOTS_BYTES)
             except (NotFound, Invalid):
                 fetched = None
             if fetched:
                 with closing(fetched.content) as stream:
-                    lines = stream.read().decode("utf-8", "replace").removeprefix("\ufeff").splitlines()
-            rules.parse(lines)
-            self._rules = rules
+                    text = stream.read().decode("utf-8", "replace")
+            self._rules = Robots(text, _AGENT)
         return self._rules
+
+
+def _joined(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location) if location else ""
+    except ValueError:  # The item tells it.
+        return location
 
 
 def _site(host: str | None) -> str:

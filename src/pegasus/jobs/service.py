@@ -94,6 +94,8 @@ def retry(tx: Transaction, workspace_id: str, job_id: str) -> Job:
     job = get(tx, workspace_id, job_id)
     if job.kind in _PARENTS and job.step in _WAITING_STEPS:
         raise Conflict("A batch has nothing of its own to retry.", hint="Retry the jobs of its failed items.")
+    if job.kind == "source" and job.state is JobState.CANCELLED:
+        raise Conflict("A cancelled run is not taken up again.", hint="Run the source: that takes in what is left.")
     now = time.time()
     changes = {"state": JobState.QUEUED.value, "attempts": 0, "error": None, "run_after": now, "updated_at": now}
     if not repository.update_in_state(tx, job_id, _RETRYABLE_BY_HAND, changes):

@@ -26,7 +26,9 @@ _SecretName = Annotated[
         examples=["PEGASUS_SECRET_MAIL"],
     ),
 ]
-_Path = Annotated[str, Field(min_length=1, max_length=4_000, description="On the server's disk")]
+_Path = Annotated[
+    str, Field(max_length=4_000, pattern=r"^[^\x00-\x1f\x7f]+$", description="On the server's disk, absolute")
+]
 
 
 def _web_url(value: str) -> str:

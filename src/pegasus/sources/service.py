@@ -77,7 +77,7 @@ def create(
 def _permitted(origin: Mapping[str, Any], *, operator: bool, folders: Sequence[Path]) -> Mapping[str, Any]:
     if origin["kind"] in _ON_DISK:
         # As it is now: a link that is put in its place later leads nowhere.
-        path = Path(origin["path"]).expanduser().absolute().resolve()
+        path = _resolved(origin["path"])
         if not operator and not any(path.is_relative_to(folder.resolve()) for folder in folders):
             raise Invalid(
                 f"{origin['path']} is on the server's disk, and not below a folder that is open to this key.",
@@ -90,6 +90,16 @@ def _permitted(origin: Mapping[str, Any], *, operator: bool, folders: Sequence[P
             hint="Ask the operator to add it.",
         )
     return origin
+
+
+def _resolved(given: str) -> Path:
+    try:
+        path = Path(given).expanduser()
+        if path.is_absolute():
+            return path.resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # Nobody's home, links in a circle.
+        raise Invalid(f"{given!r} is no path: {error}.", hint="Check it.") from error
+    raise Invalid(f"{given!r} is not absolute.", hint="Say where it is from the root on.")
 
 
 def get(tx: Transaction, workspace_id: str, source_id: str) -> Source:
