@@ -131,9 +131,13 @@ def report_progress(tx: Transaction, job: Job, owner: str, step: str, done: int,
     return repository.update_held(tx, job, owner, changes)
 
 
-def is_held(tx: Transaction, job: Job, owner: str) -> bool:
-    """Whether the job is still the caller's, for a transaction that writes something else."""
-    return repository.update_held(tx, job, owner, {"updated_at": time.time()})
+def is_held(tx: Transaction, job: Job, owner: str, *, progressed: bool = False) -> bool:
+    """Whether the job is still the caller's, for a transaction that writes something else.
+
+    ``progressed``: that brings the job nearer to its end for good, so that the attempts before it count no longer.
+    """
+    changes = {"updated_at": time.time(), **({"attempts": 0} if progressed else {})}
+    return repository.update_held(tx, job, owner, changes)
 
 
 def hand_over(tx: Transaction, job: Job, owner: str, lane: Lane, step: str) -> bool:

@@ -123,7 +123,7 @@ class SourceTask:
         try:
             content = self._reader(source, job).open(item.key, item.token)
         except NotFound:
-            with self._held(job, owner) as tx:
+            with self._held(job, owner, progressed=True) as tx:
                 service.note_gone(tx, item)
             return
         except PegasusError as error:
@@ -132,7 +132,7 @@ class SourceTask:
             return
         self._failures_in_a_row.pop(job.id, None)
         if content is None:
-            with self._held(job, owner) as tx:
+            with self._held(job, owner, progressed=True) as tx:
                 service.note_unchanged(tx, job, item)
             return
         with closing(content.stream):
@@ -146,7 +146,8 @@ class SourceTask:
             raise error
 
     def _refuse(self, job: Job, owner: str, item: Item, error: PegasusError) -> None:
-        with self._held(job, owner) as tx:
+        # A source that is away is no progress, or its run would never come to the end of its attempts.
+        with self._held(job, owner, progressed=not error.retryable) as tx:
             service.note_failed(tx, item)
             self._add_item(tx, job, item.key, "refused", error)
 
@@ -179,7 +180,7 @@ class SourceTask:
     def _add(self, job: Job, owner: str, item: Item, content: ItemContent, stored: intake.StoredUpload) -> list[str]:
         """The files that nothing names afterwards."""
         token = item.found_token or content.token
-        with self._held(job, owner) as tx:
+        with self._held(job, owner, progressed=True) as tx:
             added = intake.add_stored(tx, item.workspace_id, stored.new, parent_id=job.id, priority=jobs.BULK)
             service.note_read(tx, job, item, added, token)
             if added.job:
@@ -216,7 +217,7 @@ class SourceTask:
 
     def _drop(self, job: Job, owner: str, items: Sequence[Item]) -> None:
         for item in items:
-            with self._held(job, owner) as tx:
+            with self._held(job, owner, progressed=True) as tx:
                 erasure = service.drop(tx, item)
                 if erasure:
                     service.note_erased(tx, job)
@@ -237,7 +238,7 @@ class SourceTask:
                     jobs.await_items(tx, job, owner)
                 return
             for item in items:
-                with self._held(job, owner) as tx:
+                with self._held(job, owner, progressed=True) as tx:
                     erasure = service.drop(tx, item)
                     if erasure:
                         jobs.add_item(
@@ -253,10 +254,10 @@ class SourceTask:
             jobs.hand_over(tx, job, owner, Lane.FETCH, step)
 
     @contextmanager
-    def _held(self, job: Job, owner: str) -> Iterator[Transaction]:
+    def _held(self, job: Job, owner: str, *, progressed: bool = False) -> Iterator[Transaction]:
         """A transaction in which the job is this worker's; raises ``_NotOurs`` when it was cancelled meanwhile."""
         with self._relational.write() as tx:
-            if not jobs.is_held(tx, job, owner):
+            if not jobs.is_held(tx, job, owner, progressed=progressed):
                 raise _NotOurs
             yield tx
 
