@@ -27,6 +27,7 @@ from pegasus.integrity import endpoints as integrity
 from pegasus.jobs import endpoints as jobs
 from pegasus.schemas import Schema
 from pegasus.search import endpoints as search
+from pegasus.sources import endpoints as sources
 from pegasus.web import PROBLEM_MEDIA_TYPE, App, KeyGate, problem_response
 
 log = structlog.get_logger("pegasus.access")
@@ -63,7 +64,7 @@ class Readiness(Schema):
 def create_api(application: Application) -> FastAPI:
     api = FastAPI(title="Pegasus", version=__version__, description=DESCRIPTION, docs_url=None, redoc_url=None)
     api.state.application = application
-    for feature in (documents, search, chat, graph, jobs, integrity, access):
+    for feature in (documents, search, chat, graph, jobs, sources, integrity, access):
         api.include_router(feature.router)
     api.add_api_route("/health", _health, tags=["service"], response_model=Health)
     api.add_api_route("/ready", _ready, tags=["service"], response_model=Readiness,

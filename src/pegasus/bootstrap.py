@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from pegasus.application import Application
 from pegasus.chat.service import ChatService
 from pegasus.data_directory import KEY_FILE, data_directory
 from pegasus.documents import service as documents
-from pegasus.domain import Lane, Rate
+from pegasus.domain import Lane, Rate, Source
 from pegasus.errors import Misconfigured, Unavailable
 from pegasus.graph.service import GraphService
 from pegasus.ingestion.service import EntityFinder, Indexer
@@ -33,9 +33,12 @@ from pegasus.jobs import service as jobs
 from pegasus.jobs.runner import InProcessSignal, LaneSettings, LaneWorker, Task
 from pegasus.memory import limit_arenas, release_freed_memory
 from pegasus.migrations import HEAD
-from pegasus.ports import Embedder, FileStore, RelationalStore
+from pegasus.ports import Embedder, FileStore, RelationalStore, SourceReader
 from pegasus.search.service import SearchService
 from pegasus.settings import Settings
+from pegasus.sources import schemas as sources
+from pegasus.sources.scheduler import scheduling
+from pegasus.sources.tasks import SourceTask
 from pegasus.text.entities import find_mentions
 
 log = structlog.get_logger(__name__)
@@ -45,8 +48,11 @@ _STOP_SECONDS = 7.0
 
 
 @contextmanager
-def embedded(settings: Settings) -> Iterator[Application]:
-    """The whole of Pegasus in this process, on the stores of the data directory, with its workers running."""
+def embedded(settings: Settings, *, scheduled: bool = False) -> Iterator[Application]:
+    """The whole of Pegasus in this process, on the stores of the data directory, with its workers running.
+
+    ``scheduled``: sources run by themselves, which is not for a process that lives for one command.
+    """
     with data_directory(settings.data) as directory:
         application = build(settings, directory)
         try:
@@ -54,7 +60,8 @@ def embedded(settings: Settings) -> Iterator[Application]:
             for worker in application.workers:
                 worker.start()
             release_freed_memory()
-            yield application
+            with scheduling(application.relational, application.signal) if scheduled else nullcontext():
+                yield application
         finally:
             _stop(application)
 
@@ -113,6 +120,7 @@ def build(settings: Settings, directory: Path) -> Application:
         "rebuild": rebuild,
         "compact": rebuild,
         "unpack": UnpackTask(relational, files, signal, settings.max_upload_bytes, settings.max_archive_bytes),
+        "source": SourceTask(relational, files, _source_readers(settings), signal, settings.max_upload_bytes),
     }
     lane_settings = LaneSettings(settings.job_max_attempts, settings.job_lease_seconds)
     workers = tuple(LaneWorker(lane, relational, tasks, signal, lane_settings, release_freed_memory) for lane in Lane)
@@ -162,6 +170,70 @@ def _entity_finder(settings: Settings) -> EntityFinder:
 
         return SpacyEntityFinder().find_mentions
     return find_mentions
+
+
+def _source_readers(settings: Settings) -> Callable[[Source], SourceReader]:
+    """What opens a source of any kind; each kind's library is loaded when one is first read."""
+    from pegasus.adapters.guarded_dialer import GuardedDialer
+
+    dialer, most = GuardedDialer(settings.allowed_hosts), settings.max_upload_bytes
+
+    def open_reader(source: Source) -> SourceReader:
+        origin = sources.origin_of(source)
+        match origin:
+            case sources.FolderOrigin():
+                from pegasus.adapters.folder_source import FolderReader
+
+                return FolderReader(Path(origin.path), origin.include, origin.exclude, settings.data)
+            case sources.BucketOrigin():
+                from pegasus.adapters.bucket_source import BucketReader
+
+                secrets = None
+                if origin.access_key_id_secret and origin.secret_access_key_secret:
+                    secrets = _secret(origin.access_key_id_secret), _secret(origin.secret_access_key_secret)
+                return BucketReader(
+                    dialer, origin.bucket, origin.prefix, origin.endpoint, origin.region, secrets, most
+                )  # fmt: skip
+            case sources.MailboxOrigin():
+                from pegasus.adapters.imap_source import ImapReader
+
+                return ImapReader(
+                    dialer, origin.host, origin.port, origin.user, _secret(origin.password_secret), origin.folder,
+                    most, tls=origin.tls,
+                )  # fmt: skip
+            case sources.MboxOrigin():
+                from pegasus.adapters.mbox_source import MboxReader
+
+                return MboxReader(Path(origin.path), most)
+            case sources.ChatOrigin():
+                from pegasus.adapters.chat_source import ChatReader
+
+                return ChatReader(Path(origin.path), most)
+        from pegasus.adapters.http_fetcher import HttpFetcher
+
+        fetcher = HttpFetcher(dialer)
+        if isinstance(origin, sources.FeedOrigin):
+            from pegasus.adapters.feed_source import FeedReader
+
+            return FeedReader(fetcher, origin.url)
+        from pegasus.adapters.page_source import PageReader
+
+        page = PageReader(fetcher, origin.url, most)
+        if isinstance(origin, sources.SitemapOrigin):
+            from pegasus.adapters.sitemap_source import SitemapReader
+
+            return SitemapReader(fetcher, page, origin.url, origin.max_pages)
+        return page
+
+    return open_reader
+
+
+def _secret(name: str) -> str:
+    """A secret that a source names. Raises ``Misconfigured`` where the environment does not have it."""
+    value = os.environ.get(name)
+    if not value:
+        raise Misconfigured(f"The environment has no {name}, which a source needs.", hint="Set it for the server.")
+    return value
 
 
 def _all_alive(workers: tuple[LaneWorker, ...]) -> Callable[[], None]:

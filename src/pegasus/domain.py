@@ -160,10 +160,12 @@ class JobState(StrEnum):
 
 
 class Lane(StrEnum):
-    """Which workers run a job's next step: reading is quick and makes findable, indexing is slow and embeds."""
+    """Which workers run a job's next step: reading is quick and makes findable, indexing is slow and embeds, fetching
+    waits for other machines."""
 
     READ = "read"
     INDEX = "index"
+    FETCH = "fetch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +188,39 @@ class Job:
     result: Mapping[str, Any] | None = None
     error: Mapping[str, Any] | None = None
     lease_owner: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where documents come from by themselves. ``origin`` says where that is, in the form that its kind has."""
+
+    id: str
+    workspace_id: str
+    name: str
+    kind: str
+    origin: Mapping[str, Any]
+    tags: tuple[str, ...]
+    every_seconds: int | None
+    created_at: float
+    next_run_at: float | None = None
+    removing: bool = False
+    job_id: str | None = None  # the newest run, or the removal
+    listing_token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRun:
+    """One look at a source, which is a job of the same id; counts are of items."""
+
+    id: str
+    source_id: str
+    complete: bool  # whether what it did not see is gone at the source
+    listing_token: str | None
+    created: int
+    updated: int
+    unchanged: int
+    erased: int
+    held: int  # documents whose erasure waits for a person's word
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import socket
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pegasus.domain import Allowance, Citation, Entity, Extraction, Filters, FoundPassage, Rate
+from pegasus.errors import PegasusError
 
 Vector = NDArray[np.float32]  # float32[dim], unit length
 Vectors = NDArray[np.float32]  # float32[n, dim], rows of unit length
@@ -299,3 +301,80 @@ class Agent(Protocol):
     def answer(self, question: str, passages: Sequence[FoundPassage]) -> Draft:
         """Answer from the passages alone; ``found`` is False where they do not answer the question."""
         ...
+
+
+class Dialer(Protocol):
+    """Connects to hosts that a person named: public ones, and those that the installation allows by name."""
+
+    def check(self, host: str, port: int, usual_ports: Collection[int]) -> None:
+        """Raises ``Invalid`` for a host or port that may not be reached, ``Unavailable`` when it has no address."""
+        ...
+
+    def connect(self, host: str, port: int, usual_ports: Collection[int], timeout_seconds: float) -> socket.socket:
+        """A connection to the very address that was checked. Raises as ``check`` does, and ``Unavailable``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a web server sent, decoded; ``token`` tells it the next time which version is here already."""
+
+    url: str  # after redirects
+    content: IO[bytes]
+    content_type: str | None
+    token: str
+
+
+class Fetcher(Protocol):
+    """Gets what a URL of a person's names, under limits of size and time."""
+
+    def get(self, url: str, *, token: str | None = None, max_bytes: int) -> Fetched | None:
+        """None when it is as ``token`` says. Raises ``Invalid`` for a URL that may not be fetched or is refused,
+        ``NotFound`` for one that is gone, ``TooLarge``, ``Unreadable``, and ``Unavailable`` when later may help."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FoundItem:
+    """One thing that a source has now. ``token`` changes with its content; None: only opening it can tell."""
+
+    key: str
+    uri: str
+    token: str | None = None
+    error: PegasusError | None = None  # It is there, and is not to be had.
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a source has. ``gaps`` is filled while ``items`` are taken, with what could not be looked into."""
+
+    items: Iterator[FoundItem]
+    gaps: list[PegasusError] = field(default_factory=list)
+    token: str | None = None  # for the next listing
+    names_all: bool = True  # False for a source that drops what is old: nothing is gone for being left out.
+
+
+@dataclass(frozen=True, slots=True)
+class ItemContent:
+    stream: IO[bytes]
+    filename: str | None
+    content_type: str | None = None
+    token: str | None = None  # where the listing has none
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+class SourceReader(Protocol):
+    """One source of one kind: what it has, and the bytes of each. Raises ``Unavailable`` when later may help."""
+
+    def listing(self, token: str | None) -> Listing | None:
+        """None when nothing has changed since the listing that gave ``token``."""
+        ...
+
+    def open(self, key: str, token: str | None) -> ItemContent | None:
+        """An item; None when it is as ``token`` says. A fresh reader opens what an earlier one listed.
+
+        Raises ``NotFound`` when the item is gone, another error when it cannot be read.
+        """
+        ...
+
+    def close(self) -> None: ...

@@ -187,3 +187,32 @@ def print_erasure(receipt: Json) -> None:
         out.print(f"  looked in  {look['store']} for {look['looked_for']}: {look['left'] or 'nothing'} found")
     if receipt["state"] == "verified":
         out.print("Next: pegasus compact, after which no byte of it is left in the free space of the stores.")
+
+
+def print_sources(sources: Sequence[Json]) -> None:
+    made = table("name", "kind", "state", "documents", "every", "next run", "why")
+    for source in sources:
+        job = source["job"] or {"state": "never run", "error": None}
+        why = (job["error"] or {}).get("detail", "")
+        every = f"{source['every_seconds']} s" if source["every_seconds"] else ""
+        next_run = (source["next_run_at"] or "")[:16].replace("T", " ")
+        made.add_row(
+            escape(source["name"]), source["kind"], state(job["state"]), str(source["documents"]), every, next_run,
+            escape(why),
+        )  # fmt: skip
+    console().print(made)
+
+
+def print_runs(runs: Sequence[Json]) -> None:
+    """A line a run, then what went wrong in it."""
+    out = console()
+    counts = ("created", "updated", "unchanged", "erased", "failed", "held")
+    made = table("source", "state", *counts)
+    for run in runs:
+        made.add_row(escape(run["source"]), state(run["state"]), *(str(run[name]) for name in counts))
+    out.print(made)
+    for run in runs:
+        for problem in [*run["errors"], *([run["error"]] if run["error"] else [])]:
+            out.print(f"{escape(run['source'])}: {escape(problem['detail'])}")
+            if problem.get("hint"):
+                out.print(f"  Next: {escape(problem['hint'])}")

@@ -75,6 +75,16 @@ class Settings(BaseSettings):
     job_max_attempts: int = Field(default=5, ge=1, description="After so many attempts a job is dead.")
     job_lease_seconds: float = Field(default=60, gt=0, description="A worker silent for so long has lost its job.")
 
+    source_folders: str | None = Field(
+        default=None,
+        description="Folders, with commas between them, below which every key may add sources, not only the operator.",
+    )
+    fetch_allowed_hosts: str | None = Field(
+        default=None,
+        description="Hosts as name or name:port, with commas between them, that sources may reach although their"
+        " addresses are private or their ports unusual.",
+    )
+
     key: str | None = Field(
         default=None, description="API key for the command line; else the local one is found.", repr=False
     )
@@ -108,11 +118,19 @@ class Settings(BaseSettings):
 
     @property
     def further_hosts(self) -> list[str]:
-        return [host.strip("[]") for host in _listed(self.trusted_hosts)]
+        return [host.strip("[]").lower() for host in _listed(self.trusted_hosts)]
 
     @property
     def allowed_origins(self) -> list[str]:
-        return _listed(self.cors_origins)
+        return [origin.lower() for origin in _listed(self.cors_origins)]
+
+    @property
+    def open_folders(self) -> list[Path]:
+        return [Path(name).expanduser().absolute() for name in _listed(self.source_folders)]
+
+    @property
+    def allowed_hosts(self) -> list[str]:
+        return _listed(self.fetch_allowed_hosts)
 
     @property
     def embedding_threads(self) -> int:
@@ -120,12 +138,12 @@ class Settings(BaseSettings):
 
 
 def _listed(value: str | None) -> list[str]:
-    return [part.strip().lower() for part in (value or "").split(",") if part.strip()]
+    return [part.strip() for part in (value or "").split(",") if part.strip()]
 
 
 def _each(value: str | None, form: str, what: str) -> str | None:
     for part in _listed(value):
-        if not re.fullmatch(form, part):
+        if not re.fullmatch(form, part.lower()):
             raise ValueError(f"{part[:100]!r} is not {what}")
     return value
 

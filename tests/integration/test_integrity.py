@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import finished
+from stores import differences
 
 from pegasus.access import service as access
 from pegasus.access.scopes import Scope
@@ -27,8 +29,6 @@ from pegasus.integrity.text import restored_text
 from pegasus.ports import GraphPassage
 from pegasus.server import serving_in_background
 from pegasus.settings import load_settings
-from tests.conftest import finished
-from tests.stores import differences
 
 SEED = 20261123
 PEOPLE = ("Ada Lovelace", "Charles Babbage", "Grace Hopper", "Alan Turing", "Mary Somerville", "Luigi Menabrea")

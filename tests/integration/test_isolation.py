@@ -22,6 +22,7 @@ from pegasus.client import Client
 SECRET = "Zaphod Quillfeather keeps the amber casket under the ninth stair of Castle Morgenrot."
 NOBODY = "0198c3f2-6d3e-7c41-9b3a-0c1de87cd9d1"
 BATCH = {"Content-Type": "application/x-ndjson"}
+SOURCE = {"name": "casket", "origin": {"kind": "page", "url": "https://example.org/casket"}}
 
 
 @dataclass
@@ -65,6 +66,7 @@ def fill(owner: Tenant) -> None:
         "job": added["job"]["id"],
         "batch": batch["job"]["id"],
         "session": session["id"],
+        "source": owner.client.call("POST", "/v1/sources", json=SOURCE)["id"],
         "key": owner.client.call("GET", "/v1/keys")["items"][0]["id"],
         "entity": owner.client.call("GET", "/v1/graph/entities?q=zaphod")["items"][0]["id"],
     }
@@ -88,6 +90,11 @@ BY_ID = [
     ("POST", "/v1/sessions/{session}/messages"),
     ("GET", "/v1/graph/entities/{entity}/neighbours"),
     ("GET", "/v1/graph/entities/{entity}/neighbours?depth=3"),
+    ("GET", "/v1/sources/{source}"),
+    ("GET", "/v1/sources/{source}/runs"),
+    ("POST", "/v1/sources/{source}/run"),
+    ("DELETE", "/v1/sources/{source}"),
+    ("DELETE", "/v1/sources/{source}?documents=erase"),
     ("DELETE", "/v1/keys/{key}"),
     ("GET", "/v1/erasures/{erasure}"),
 ]
@@ -106,7 +113,7 @@ def test_every_path_with_an_id_is_tried_here(tenants: tuple[Tenant, Tenant]) -> 
     paths = tenants[0].http.get("/openapi.json").json()["paths"]
     there = {(method.upper(), path) for path, methods in paths.items() for method in methods if "{" in path}
     tried = {(method, path.split("?")[0].replace("{batch}", "{job}")) for method, path in BY_ID}
-    for kind in ("document", "job", "session", "entity", "key", "erasure"):
+    for kind in ("document", "job", "session", "entity", "source", "key", "erasure"):
         there = {(method, path.replace(f"{{{kind}_id}}", f"{{{kind}}}")) for method, path in there}
     assert there == tried
 
@@ -125,6 +132,8 @@ def test_every_path_with_an_id_is_tried_here(tenants: tuple[Tenant, Tenant]) -> 
         "/v1/graph/entities",
         "/v1/graph/entities?q=zaphod",
         "/v1/audit?action=documents.imported",
+        "/v1/sources",
+        "/v1/sources?name=casket",
         "/v1/documents?cursor=ffffffff-ffff-7fff-bfff-ffffffffffff",
         "/v1/jobs?cursor=ffffffff-ffff-7fff-bfff-ffffffffffff",
     ],

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pegasus.cli import audit, documents, integrity, jobs, keys, service, workspaces
+from pegasus.cli import audit, documents, integrity, jobs, keys, service, sources, workspaces
 from pegasus.errors import PegasusError
 
 app = typer.Typer(
@@ -26,6 +26,8 @@ for command in (
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(sources.app, name="sources")
+app.add_typer(sources.pipeline, name="pipeline")
 app.add_typer(keys.app, name="keys")
 app.add_typer(integrity.erasures_app, name="erasures")
 app.add_typer(workspaces.app, name="workspaces")

@@ -34,7 +34,7 @@ def up(
             hint="Use it, stop it, or give another directory with --data.",
         )
     # The port first: it is what most often is not to be had, and the stores take seconds to open.
-    with listen(settings.host, settings.port) as bound, embedded(settings) as application:
+    with listen(settings.host, settings.port) as bound, embedded(settings, scheduled=True) as application:
         address = address_of(bound)
         access = local_access(application, settings.data)
 

@@ -23,6 +23,7 @@ from pegasus.jobs.schemas import JobOut
 from pegasus.pagination import checked_cursor
 from pegasus.ports import Transaction
 from pegasus.schemas import Cursor, PageOf
+from pegasus.sources import service as sources
 from pegasus.web import App, Reader, Writer, checked_id, problems
 
 router = APIRouter(prefix="/v1/documents", tags=["documents"])
@@ -273,6 +274,7 @@ def erase_document(app: App, caller: Writer, document_id: str, response: Respons
     """
     with app.relational.write() as tx:
         job = erasure.accept(tx, caller.workspace_id, checked_id(document_id, "document"))
+        sources.forget_document(tx, caller.workspace_id, document_id)
         note(tx, caller, "document.erased", document_id, outcome="accepted")
     app.signal.notify(job.lane)
     response.headers["Location"] = f"/v1/jobs/{job.id}"

@@ -141,6 +141,13 @@ def uris(tx: Transaction, document_id: str) -> list[str]:
     return [row["uri"] for row in rows]
 
 
+def delete_uri(tx: Transaction, workspace_id: str, uri: str, document_id: str) -> None:
+    tx.execute(
+        "DELETE FROM document_uris WHERE workspace_id = :w AND uri = :uri AND document_id = :id",
+        {"w": workspace_id, "uri": uri, "id": document_id},
+    )
+
+
 def delete_uris(tx: Transaction, document_id: str) -> None:
     tx.execute("DELETE FROM document_uris WHERE document_id = :id", {"id": document_id})
 

@@ -324,6 +324,15 @@ def uris(tx: Transaction, document_id: str) -> list[str]:
     return repository.uris(tx, document_id)
 
 
+def drop_uri(tx: Transaction, document: Document, uri: str) -> None:
+    """Take one of several names from a document; its last one stays."""
+    others = [name for name in repository.uris(tx, document.id) if name != uri]
+    if others:
+        repository.delete_uri(tx, document.workspace_id, uri, document.id)
+        if document.uri == uri:
+            repository.update(tx, document.id, {"uri": others[0]})
+
+
 def store_extraction(tx: Transaction, document: Document, extraction: Extraction, media_type: str) -> Document:
     """Keep what was read out of the current version; the caller's title and metadata go before the file's own."""
     if extraction.title and not source(tx, document).title_given:

@@ -240,6 +240,21 @@ def items(tx: Transaction, job_id: str, after: int, limit: int) -> list[dict[str
     ]
 
 
+def failed_items(tx: Transaction, job_id: str, limit: int) -> list[dict[str, Any]]:
+    rows = tx.all(
+        "SELECT i.name, coalesce(i.error, j.error) AS error FROM batch_items i LEFT JOIN jobs j ON j.id = i.item_job_id"
+        " WHERE i.job_id = :id AND (i.error IS NOT NULL OR j.state IN ('failed', 'dead'))"
+        " ORDER BY i.ordinal LIMIT :limit",
+        {"id": job_id, "limit": limit},
+    )
+    return [{"item": row["name"], **json.loads(row["error"] or "{}")} for row in rows]
+
+
+def last_ordinal(tx: Transaction, job_id: str) -> int:
+    row = tx.one("SELECT max(ordinal) AS last FROM batch_items WHERE job_id = :id", {"id": job_id})
+    return (row["last"] if row else None) or 0
+
+
 def item_counts(tx: Transaction, job_id: str) -> tuple[int, int, int]:
     """(items, of these finished, of these failed)."""
     row = tx.one(

@@ -19,7 +19,9 @@ from pegasus.ports import Transaction
 INTERACTIVE, BULK = 0, 10  # Priorities: a person waits for the one; the other is an import.
 _MAX_BACKOFF_SECONDS = 60.0
 _RETRYABLE_BY_HAND = (JobState.FAILED, JobState.DEAD, JobState.CANCELLED)
-_PARENTS = ("batch", "unpack", "repair")
+_PARENTS = ("batch", "unpack", "source", "repair")
+# What a parent does while it only stands for its items.
+_WAITING_STEPS = ("accepting", "items", "done")
 
 
 def enqueue(
@@ -77,6 +79,8 @@ def get(tx: Transaction, workspace_id: str, job_id: str) -> Job:
 
 def _with_item_counts(tx: Transaction, job: Job) -> Job:
     total, done, failed = repository.item_counts(tx, job.id)
+    # A run of a source knows how many there will be before it has made them.
+    total = max(total, job.progress.get("total", 0))
     return replace(job, progress={**job.progress, "total": total, "done": done, "failed": failed})
 
 
@@ -88,8 +92,10 @@ def list_page(
 
 def retry(tx: Transaction, workspace_id: str, job_id: str) -> Job:
     job = get(tx, workspace_id, job_id)
-    if job.kind == "batch" or (job.kind in _PARENTS and job.step == "items"):
+    if job.kind in _PARENTS and job.step in _WAITING_STEPS:
         raise Conflict("A batch has nothing of its own to retry.", hint="Retry the jobs of its failed items.")
+    if job.kind == "source" and job.state is JobState.CANCELLED:
+        raise Conflict("A cancelled run is not taken up again.", hint="Run the source: that takes in what is left.")
     now = time.time()
     changes = {"state": JobState.QUEUED.value, "attempts": 0, "error": None, "run_after": now, "updated_at": now}
     if not repository.update_in_state(tx, job_id, _RETRYABLE_BY_HAND, changes):
@@ -122,6 +128,15 @@ def cancel(tx: Transaction, workspace_id: str, job_id: str) -> Job:
 def report_progress(tx: Transaction, job: Job, owner: str, step: str, done: int, total: int) -> bool:
     """Record how far a step is; False when the job is no longer the caller's, who must then stop."""
     changes = {"step": step, "progress": json.dumps({"done": done, "total": total}), "updated_at": time.time()}
+    return repository.update_held(tx, job, owner, changes)
+
+
+def is_held(tx: Transaction, job: Job, owner: str, *, progressed: bool = False) -> bool:
+    """Whether the job is still the caller's, for a transaction that writes something else.
+
+    ``progressed``: that brings the job nearer to its end for good, so that the attempts before it count no longer.
+    """
+    changes = {"updated_at": time.time(), **({"attempts": 0} if progressed else {})}
     return repository.update_held(tx, job, owner, changes)
 
 
@@ -203,7 +218,7 @@ def add_item(
 
 
 def last_item(tx: Transaction, job: Job) -> int:
-    return repository.item_counts(tx, job.id)[0]
+    return repository.last_ordinal(tx, job.id)
 
 
 def items(tx: Transaction, workspace_id: str, job_id: str, after: int, limit: int) -> list[dict[str, Any]]:
@@ -215,6 +230,11 @@ def items(tx: Transaction, workspace_id: str, job_id: str, after: int, limit: in
 def forget_document(tx: Transaction, document_id: str) -> None:
     """Keep of a document that is erased no more in the history of jobs than its id."""
     repository.forget_document(tx, document_id)
+
+
+def failed_items(tx: Transaction, job: Job, limit: int) -> list[dict[str, Any]]:
+    """The first items that failed, whether they were refused or their own job failed."""
+    return repository.failed_items(tx, job.id, limit)
 
 
 def has_unfinished(tx: Transaction, document_id: str) -> bool:
