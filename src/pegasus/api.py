@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import chain
 from typing import Any
 
 import structlog
@@ -11,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pegasus import __version__
@@ -24,10 +26,11 @@ from pegasus.identifiers import new_id
 from pegasus.jobs import endpoints as jobs
 from pegasus.schemas import Schema
 from pegasus.search import endpoints as search
-from pegasus.web import PROBLEM_MEDIA_TYPE, App, KeyGate, problem_response
+from pegasus.web import PROBLEM_MEDIA_TYPE, App, KeyGate, problem_response, problems
 
 log = structlog.get_logger("pegasus.access")
 
+_FEATURES = (documents, search, chat, graph, jobs, access)
 _MULTIPART_ROOM_BYTES = 2**20
 _UNLIMITED_PATHS = ("/v1/documents/batch",)  # It limits its lines itself.
 
@@ -56,9 +59,11 @@ class Readiness(Schema):
 
 
 def create_api(application: Application) -> FastAPI:
-    api = FastAPI(title="Pegasus", version=__version__, description=DESCRIPTION, redoc_url=None)
+    api = FastAPI(title="Pegasus", version=__version__, description=DESCRIPTION, redoc_url=None,
+                  # Of any request: what is no proper HTTP or form, and what is too large.
+                  responses=problems(400, 413))  # fmt: skip
     api.state.application = application
-    for feature in (documents, search, chat, graph, jobs, access):
+    for feature in _FEATURES:
         api.include_router(feature.router)
     api.add_api_route("/health", _health, tags=["service"], response_model=Health)
     api.add_api_route("/ready", _ready, tags=["service"], response_model=Readiness,
@@ -123,7 +128,17 @@ def _handle_errors(api: FastAPI) -> None:
             "detail": f"{request.method} {request.url.path[:200]}: {error.detail}",
             "hint": "See /docs for what there is.",
         }
-        return JSONResponse(body, error.status_code, error.headers, PROBLEM_MEDIA_TYPE)
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(_allowed(request))
+        return JSONResponse(body, error.status_code, headers, PROBLEM_MEDIA_TYPE)
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods that a path has; the framework names only those of its first route."""
+    every = chain(request.app.routes, *(feature.router.routes for feature in _FEATURES))
+    fitting = [r for r in every if isinstance(r, Route) and r.matches(request.scope)[0] is not Match.NONE]
+    return sorted({method for r in fitting if r.path == fitting[0].path for method in r.methods or ()})
 
 
 class BodyLimit:

@@ -78,8 +78,23 @@ def main(memory_bytes: int) -> None:
         try:
             write_frame(replies, {"extraction": asdict(_read(request))})
         except PegasusError as error:
-            write_frame(replies, {"error": {"code": error.code, "detail": error.detail, "hint": error.hint}})
+            _write_error(replies, error)
+        except MemoryError:
+            raise  # What is left of this process cannot be relied upon.
+        except Exception as error:  # noqa: BLE001 - parsers of others' files raise whatever they stumble over.
+            _write_error(replies, _stumbled(error, request["media_type"]))
         _set_alarm(0)
+
+
+def _write_error(replies: IO[bytes], error: PegasusError) -> None:
+    write_frame(replies, {"error": {"code": error.code, "detail": error.detail, "hint": error.hint}})
+
+
+def _stumbled(error: Exception, media_type: str) -> Unreadable:
+    return Unreadable(
+        f"The {formats.NAMES[media_type]} is damaged and cannot be read: {type(error).__name__}: {str(error)[:200]}.",
+        hint="Open and save it again in its own program, or download it once more.",
+    )
 
 
 def _limit_memory(memory_bytes: int) -> None:

@@ -30,7 +30,7 @@ router = APIRouter(prefix="/v1/documents", tags=["documents"])
 _METADATA = TypeAdapter(dict[str, Any])
 
 IdempotencyKey = Annotated[
-    str | None, Header(description="Any string; the same request with the same key is done once", max_length=200)
+    str | None, Header(description="Any string; the same request with the same key is done once", min_length=1, max_length=200)
 ]
 
 _BATCH_TYPES = ("application/x-ndjson", "application/ndjson", "application/jsonl", "")
@@ -173,7 +173,7 @@ def _metadata(text: str | None) -> dict[str, Any]:
 @router.post(
     "/batch",
     status_code=202,
-    responses=problems(401, 415, 422),
+    responses=problems(401, 409, 415, 422),
     openapi_extra={
         "requestBody": {
             "required": True,
