@@ -31,6 +31,8 @@ from pegasus.web import PROBLEM_MEDIA_TYPE, App, KeyGate, problem_response, prob
 log = structlog.get_logger("pegasus.access")
 
 _FEATURES = (documents, search, chat, graph, jobs, access)
+# An answer is never taken for a page, whatever stands in its text, nor is the page of the API shown within another.
+_GUARDS = ((b"x-content-type-options", b"nosniff"), (b"x-frame-options", b"DENY"), (b"referrer-policy", b"no-referrer"))
 _MULTIPART_ROOM_BYTES = 2**20
 _UNLIMITED_PATHS = ("/v1/documents/batch",)  # It limits its lines itself.
 
@@ -200,7 +202,7 @@ class AccessLog:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
+                message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode()), *_GUARDS]
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pegasus.text.lines import visible
+
 Json = Mapping[str, Any]
 
 _EXCERPT = 300
@@ -32,6 +34,11 @@ def table(*columns: str) -> Table:
     return made
 
 
+def plain(text: str) -> str:
+    """Text of somebody's document or file name, to be printed as it is: neither markup nor commands to the terminal."""
+    return escape(visible(text))
+
+
 def state(value: str) -> str:
     colour = _STATE_COLOURS.get(value)
     return f"[{colour}]{value}[/]" if colour else value
@@ -44,8 +51,8 @@ def print_passages(passages: Sequence[Json]) -> None:
     for number, passage in enumerate(passages, start=1):
         by = ", ".join(f"{name} {rank}" for name, rank in passage["ranks"].items() if rank)
         where = " › ".join(dict.fromkeys([passage["title"], *filter(None, passage["heading"].split(" > "))]))
-        out.print(f"[bold]{number}. {escape(where)}[/]  [dim]{by}[/]")
-        out.print("   " + escape(_excerpt(passage["text"])))
+        out.print(f"[bold]{number}. {plain(where)}[/]  [dim]{by}[/]")
+        out.print("   " + plain(_excerpt(passage["text"])))
         out.print(f"   [dim]{passage['document_id']} {passage['start']}-{passage['end']}[/]")
 
 
@@ -57,10 +64,10 @@ def _excerpt(text: str) -> str:
 def print_answer(answer: Json, *, with_text: bool = True) -> None:
     out = console()
     if with_text:
-        out.print(escape(answer["answer"]))
+        out.print(plain(answer["answer"]))
     for number, citation in enumerate(answer["citations"], start=1):
         quote = " ".join(citation["quote"].split())
-        out.print(f'  [dim]\\[{number}] {escape(citation["title"])}: "{escape(quote)}"')
+        out.print(f'  [dim]\\[{number}] {plain(citation["title"])}: "{plain(quote)}"')
         where = f"{citation['document_id']} version {citation['version']}, {citation['start']}-{citation['end']}"
         out.print(f"      [dim]{where}, SHA-256 {citation['sha256'][:12]}…[/]")
     if not answer["found"] and answer["nearest"]:
@@ -73,7 +80,7 @@ def print_jobs(jobs: Sequence[Json]) -> None:
     for job in jobs:
         why = (job["error"] or {}).get("detail", "")
         made.add_row(
-            job["id"], job["kind"], state(job["state"]), job["step"], _progress(job), str(job["attempts"]), escape(why)
+            job["id"], job["kind"], state(job["state"]), job["step"], _progress(job), str(job["attempts"]), plain(why)
         )
     console().print(made)
 
@@ -91,15 +98,15 @@ def print_job(job: Json, items: Sequence[Json]) -> None:
         made.add_row(name, state(str(job[name])))
     made.add_row("progress", _progress(job))
     if job["error"]:
-        made.add_row("why", escape(job["error"]["detail"]))
-        made.add_row("next", escape(job["error"].get("hint", "")))
+        made.add_row("why", plain(job["error"]["detail"]))
+        made.add_row("next", plain(job["error"].get("hint", "")))
     out.print(made)
     if items:
         listed = table("#", "item", "outcome", "state", "why")
         for item in items:
             why = (item["error"] or {}).get("detail", "")
             listed.add_row(
-                str(item["ordinal"]), escape(item["name"]), item["outcome"], state(item["state"]), escape(why)
+                str(item["ordinal"]), plain(item["name"]), item["outcome"], state(item["state"]), plain(why)
             )
         out.print(listed)
 
@@ -108,5 +115,5 @@ def print_keys(keys: Sequence[Json]) -> None:
     made = table("id", "name", "key", "created", "last used", "revoked")
     for key in keys:
         times = [(key[name] or "")[:16].replace("T", " ") for name in ("created_at", "last_used_at", "revoked_at")]
-        made.add_row(key["id"], escape(key["name"]), key["hint"] + "…", *times)
+        made.add_row(key["id"], plain(key["name"]), key["hint"] + "…", *times)
     console().print(made)
