@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from itertools import chain
 from typing import Any
@@ -20,7 +21,7 @@ from pegasus.access import endpoints as access
 from pegasus.application import Application
 from pegasus.chat import endpoints as chat
 from pegasus.documents import endpoints as documents
-from pegasus.errors import Invalid, PegasusError, TooLarge
+from pegasus.errors import Invalid, PegasusError, TooLarge, TooSlow
 from pegasus.graph import endpoints as graph
 from pegasus.identifiers import new_id
 from pegasus.jobs import endpoints as jobs
@@ -34,6 +35,8 @@ _FEATURES = (documents, search, chat, graph, jobs, access)
 # An answer is never taken for a page, whatever stands in its text, nor is the page of the API shown within another.
 _GUARDS = ((b"x-content-type-options", b"nosniff"), (b"x-frame-options", b"DENY"), (b"referrer-policy", b"no-referrer"))
 _MULTIPART_ROOM_BYTES = 2**20
+# A body whose sender says nothing for so long is given up.
+SILENCE_SECONDS = 30.0
 _UNLIMITED_PATHS = ("/v1/documents/batch",)  # It limits its lines itself.
 
 DESCRIPTION = """Documents in, answers out, every citation checked.
@@ -62,8 +65,8 @@ class Readiness(Schema):
 
 def create_api(application: Application) -> FastAPI:
     api = FastAPI(title="Pegasus", version=__version__, description=DESCRIPTION, redoc_url=None,
-                  # Of any request: what is no proper HTTP or form, and what is too large.
-                  responses=problems(400, 413))  # fmt: skip
+                  # Of any request: what is no proper HTTP or form, what never ends, and what is too large.
+                  responses=problems(400, 408, 413))  # fmt: skip
     api.state.application = application
     for feature in _FEATURES:
         api.include_router(feature.router)
@@ -117,6 +120,12 @@ def _handle_errors(api: FastAPI) -> None:
         problem = Invalid(f"{'.'.join(first['loc'])}: {first['msg']}", hint="See /docs for the form of the request.")
         return JSONResponse({**problem.problem(), "errors": errors}, 422, media_type=PROBLEM_MEDIA_TYPE)
 
+    @api.exception_handler(TimeoutError)
+    def too_slow(_: Request, __: TimeoutError) -> JSONResponse:
+        return problem_response(
+            TooSlow(f"Nothing of the body came for {SILENCE_SECONDS:g} s.", hint="Send the request again.")
+        )
+
     @api.exception_handler(RecursionError)
     def too_deep(_: Request, __: RecursionError) -> JSONResponse:
         return problem_response(Invalid("The request is nested too deeply."))
@@ -157,12 +166,14 @@ class BodyLimit:
         if declared.isdigit() and int(declared) > self._max_body_bytes:
             await problem_response(self._error())(scope, receive, send)
             return
-        read = 0
+        read, expected = 0, True
         answered = False
 
         async def limited() -> Message:
-            nonlocal read
-            message = await receive()
+            nonlocal read, expected
+            # Once the body is in, waiting is for the end of the connection, which may be far off.
+            message = await asyncio.wait_for(receive(), SILENCE_SECONDS if expected else None)
+            expected = message.get("more_body", False)
             read += len(message.get("body", b""))
             if read > self._max_body_bytes:
                 raise self._error()

@@ -105,9 +105,7 @@ def print_job(job: Json, items: Sequence[Json]) -> None:
         listed = table("#", "item", "outcome", "state", "why")
         for item in items:
             why = (item["error"] or {}).get("detail", "")
-            listed.add_row(
-                str(item["ordinal"]), plain(item["name"]), item["outcome"], state(item["state"]), plain(why)
-            )
+            listed.add_row(str(item["ordinal"]), plain(item["name"]), item["outcome"], state(item["state"]), plain(why))
         out.print(listed)
 
 

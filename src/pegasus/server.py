@@ -16,6 +16,7 @@ import uvicorn
 
 from pegasus.api import create_api
 from pegasus.application import Application
+from pegasus.connections import GuardedProtocol
 from pegasus.data_directory import SERVER_FILE
 from pegasus.errors import Misconfigured, Unavailable
 
@@ -35,6 +36,7 @@ class Server(uvicorn.Server):
                 server_header=False,
                 lifespan="off",
                 ws="none",
+                http=GuardedProtocol,
                 timeout_graceful_shutdown=_DRAIN_SECONDS,
             )
         )

@@ -23,7 +23,10 @@ _MOST_BYTES = 2**20
 _DOCUMENT = SampleDocument(
     "Winds & the harbour",
     [
-        ("Reading the sky", ["High cirrus tells of a <front>, said café owners. See https://example.org/sky.", "5 * 3."]),
+        (
+            "Reading the sky",
+            ["High cirrus tells of a <front>, said café owners. See https://example.org/sky.", "5 * 3."],
+        ),
         ("Mooring lines", ["Double the *springs* before a gale. Anna Berg knows."] * 3),
     ],
 )
@@ -50,7 +53,7 @@ _HTML = (
 )
 _EML = (
     b"From: =?utf-8?b?QW5uYQ==?= <anna@example.org>\r\nTo: ben@example.org, Group: a@b.c;\r\nSubject: =?iso-8859-1?q?caf=E9?=\r\n"
-    b"Date: Mon, 05 Jan 2026 09:00:00 +0100\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"b\"\r\n\r\n"
+    b'Date: Mon, 05 Jan 2026 09:00:00 +0100\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary="b"\r\n\r\n'
     b"--b\r\nContent-Type: multipart/alternative; boundary=c\r\n\r\n--c\r\nContent-Type: text/html; charset=utf-8\r\n"
     b"Content-Transfer-Encoding: base64\r\n\r\nPHA+SGVsbG8gPGI+aGFyYm91cjwvYj48L3A+\r\n--c--\r\n"
     b"--b\r\nContent-Type: text/plain; name*=utf-8''n%20a.txt\r\nContent-Disposition: attachment; filename=\"a.txt\"\r\n\r\n"

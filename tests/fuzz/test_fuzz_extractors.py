@@ -90,9 +90,7 @@ def assert_true(found: Extraction) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(120 + 90 * MINUTES)
-def test_a_broken_file_is_read_or_refused_and_nothing_else(
-    extractor: KreuzbergTextExtractor, tmp_path: Path
-) -> None:
+def test_a_broken_file_is_read_or_refused_and_nothing_else(extractor: KreuzbergTextExtractor, tmp_path: Path) -> None:
     path, outcomes, failures = tmp_path / "file", Counter[str](), list[str]()
     before = 0
     for number in numbers(_SHORT_RUN):

@@ -34,7 +34,8 @@ from pegasus.web import App, Caller, checked_id, event, problems, stream
 router = APIRouter(prefix="/v1", tags=["answers"])
 
 IdempotencyKey = Annotated[
-    str | None, Header(description="Any string; the same request with the same key is done once", min_length=1, max_length=200)
+    str | None,
+    Header(description="Any string; the same request with the same key is done once", min_length=1, max_length=200),
 ]
 _EVENTS = {
     "text/event-stream": {

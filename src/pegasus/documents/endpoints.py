@@ -30,7 +30,8 @@ router = APIRouter(prefix="/v1/documents", tags=["documents"])
 _METADATA = TypeAdapter(dict[str, Any])
 
 IdempotencyKey = Annotated[
-    str | None, Header(description="Any string; the same request with the same key is done once", min_length=1, max_length=200)
+    str | None,
+    Header(description="Any string; the same request with the same key is done once", min_length=1, max_length=200),
 ]
 
 _BATCH_TYPES = ("application/x-ndjson", "application/ndjson", "application/jsonl", "")
