@@ -1,4 +1,4 @@
-"""The HTTP protocol with limits on what comes before a request is known: uvicorn itself bounds neither time nor size."""
+"""HTTP with limits on what comes before a request is known: uvicorn itself bounds neither its time nor its size."""
 
 from __future__ import annotations
 

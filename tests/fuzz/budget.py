@@ -1,4 +1,4 @@
-"""How long the fuzzers run: a fixed number of inputs within ``make test``, or FUZZ_MINUTES of them with ``make fuzz``."""
+"""How long the fuzzers run: a fixed number of inputs within ``make test``, FUZZ_MINUTES of them in ``make fuzz``."""
 
 from __future__ import annotations
 

@@ -100,7 +100,9 @@ class TestXmlEntities:
 
 
 @pytest.mark.parametrize("name", ["a.html", "a.xhtml", "a.svg", "a.xml", "a.md", "a.txt"])
-@pytest.mark.parametrize("frame", ["<p>{}</p>", '<iframe src="{0}"></iframe><img src="{0}">{0}', "<svg><text>{}</text></svg>"])
+@pytest.mark.parametrize(
+    "frame", ["<p>{}</p>", '<iframe src="{0}"></iframe><img src="{0}">{0}', "<svg><text>{}</text></svg>"]
+)
 def test_a_page_brings_nothing_from_elsewhere_and_expands_nothing(
     extractor: KreuzbergTextExtractor, tmp_path: Path, external: bytes, name: str, frame: str
 ) -> None:

@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, BinaryIO
 
 from pegasus.errors import Invalid, PegasusError, TooLarge, Unreadable, UnsupportedFormat
 from pegasus.text.formats import zip_directory_bytes
+from pegasus.text.lines import visible_line
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -149,7 +150,7 @@ def _members(unpacking: _Unpacking) -> Iterator[ArchiveMember]:
     if len(infos) > unpacking.limits.max_members:
         raise _too_many(unpacking.limits)
     for info in infos:
-        name = info.filename.replace("\\", "/")
+        name = visible_line(info.filename.replace("\\", "/"))
         if not info.is_dir() and not _is_clutter(name):
             yield ArchiveMember(name, _refusal(info, name, unpacking.limits), info, unpacking)
 

@@ -22,5 +22,10 @@ def printable(name: str, value: str, max_length: int) -> str:
 
 
 def visible(text: str) -> str:
-    """The text with what a terminal would obey written out, as JSON writes it: a document must not move the cursor of who reads it."""
+    """The text with what a terminal would obey written out, as JSON writes it; line breaks and tabs stay."""
     return _COMMANDS.sub(lambda command: f"\\u{ord(command[0]):04x}", text)
+
+
+def visible_line(text: str) -> str:
+    """As ``visible``, for what has to stand on one line."""
+    return visible(text).replace("\n", "\\u000a").replace("\t", "\\u0009")
