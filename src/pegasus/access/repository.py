@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pegasus.patterns import containing
 from pegasus.ports import Row, Transaction
 
 
@@ -104,6 +105,6 @@ def delete_responses_before(tx: Transaction, workspace_id: str, time: float) -> 
 def empty_responses_with(tx: Transaction, workspace_id: str, text: str, status: int) -> None:
     tx.execute(
         "UPDATE idempotency_keys SET status = :status, response = ''"
-        " WHERE workspace_id = :w AND response LIKE '%' || :text || '%'",
-        {"w": workspace_id, "text": text, "status": status},
+        " WHERE workspace_id = :w AND response LIKE :pattern ESCAPE '\\'",
+        {"w": workspace_id, "pattern": containing(text), "status": status},
     )
