@@ -9,6 +9,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from conftest import finished
 from processes import ServerProcess
 
 from pegasus.adapters.kreuzberg import KreuzbergTextExtractor
+from pegasus.client import Client
 from pegasus.errors import PegasusError, TooLarge, Unreadable
 from pegasus.ingestion.archives import Limits, members
 from pegasus.samples import SampleDocument, make_docx, make_epub, make_pptx, make_xlsx
@@ -169,11 +171,17 @@ def test_an_archive_whose_members_share_their_bytes_is_no_way_around_the_limits(
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ServerProcess]:
     process = ServerProcess(
-        tmp_path / "data", PEGASUS_PARSE_MEMORY_BYTES=str(512 * _MIB), PEGASUS_PARSE_TIMEOUT_SECONDS="3"
+        tmp_path / "data", PEGASUS_PARSE_MEMORY_BYTES=str(512 * _MIB), PEGASUS_PARSE_TIMEOUT_SECONDS="8"
     )
     process.start().close()
     yield process
     process.end()
+
+
+@pytest.fixture
+def its_client(server: ServerProcess) -> Iterator[Client]:
+    with closing(server.client()) as client:
+        yield client
 
 
 def resident_bytes(pid: int) -> int:
@@ -191,28 +199,27 @@ EATERS = {
     "many.json": (b"[" + b"{}," * 12_000_000 + b"{}]", "memory"),
     "many": (b"[" + b'{"a":[]},' * 5_000_000 + b"{}]", "memory"),
     "wide.csv": (b"ab," * 12_000_000, "memory"),
-    "spin.html": (b"<a a='" * 30_000, "took longer than 3 s"),
-    "spin.eml": (b"To: " + b"a." * 100_000 + b"\r\nFrom: x\r\nDate: x\r\nSubject: x\r\n\r\nWords.", "took longer than 3 s"),
+    "spin.html": (b"<a a='" * 30_000, "took longer than 8 s"),
 }  # fmt: skip
 
 
 @pytest.mark.slow
-def test_what_eats_memory_or_time_costs_the_reading_process_and_the_job_says_so(server: ServerProcess) -> None:
-    client = server.client()
+def test_what_eats_memory_or_time_costs_the_reading_process_and_the_job_says_so(
+    server: ServerProcess, its_client: Client
+) -> None:
     before = resident_bytes(server.pid)
     jobs = {
-        name: client.call("POST", "/v1/documents", files={"file": (name, content)})["job"]["id"]
+        name: its_client.call("POST", "/v1/documents", files={"file": (name, content)})["job"]["id"]
         for name, (content, _) in EATERS.items()
     }
     for name, (_, reason) in EATERS.items():
-        job = finished(client, jobs[name])
+        job = finished(its_client, jobs[name])
         assert (name, job["state"]) == (name, "failed")
         assert reason in job["error"]["detail"], (name, job["error"])
         assert job["error"]["hint"]
-    added = client.call("POST", "/v1/documents", files={"file": ("good.docx", make_docx(DOCUMENT))})
-    assert finished(client, added["job"]["id"])["state"] == "succeeded"
+    added = its_client.call("POST", "/v1/documents", files={"file": ("good.docx", make_docx(DOCUMENT))})
+    assert finished(its_client, added["job"]["id"])["state"] == "succeeded"
     assert peak_bytes(server.pid) - before < 350 * _MIB, "the server itself never unpacked or parsed them"
-    client.close()
 
 
 def zipped(files: dict[str, bytes]) -> bytes:
@@ -224,33 +231,31 @@ def zipped(files: dict[str, bytes]) -> bytes:
 
 
 @pytest.mark.slow
-def test_archives_in_archives_end_at_the_first_whatever_they_are_called(server: ServerProcess) -> None:
+def test_archives_in_archives_end_at_the_first_whatever_they_are_called(its_client: Client) -> None:
     nested = zipped({"deepest.txt": b"kittiwake"})
     for name in ("inner.zip", "inner.bin", "inner.txt", "inner.docx"):
         nested = zipped({name: nested, f"beside-{name}.txt": f"beside {name}".encode()})
-    client = server.client()
-    job = client.call("POST", "/v1/documents", files={"file": ("outer.zip", nested)})["job"]
-    assert finished(client, job["id"])["result"] == {"items": 2, "failed": 1}
-    items = {item["name"]: item for item in client.lines(f"/v1/jobs/{job['id']}/results")}
+    job = its_client.call("POST", "/v1/documents", files={"file": ("outer.zip", nested)})["job"]
+    assert finished(its_client, job["id"])["result"] == {"items": 2, "failed": 1}
+    items = {item["name"]: item for item in its_client.lines(f"/v1/jobs/{job['id']}/results")}
     assert "ZIP archive" in items["inner.docx"]["error"]["detail"]
-    assert not client.call("POST", "/v1/search", json={"query": "kittiwake", "mode": "lexical"})["passages"]
-    client.close()
+    assert not its_client.call("POST", "/v1/search", json={"query": "kittiwake", "mode": "lexical"})["passages"]
 
 
 @pytest.mark.slow
-def test_names_in_archives_reach_no_file_but_their_own(server: ServerProcess, tmp_path: Path) -> None:
+def test_names_in_archives_reach_no_file_but_their_own(
+    server: ServerProcess, its_client: Client, tmp_path: Path
+) -> None:
     names = ["../up.txt", "/abs.txt", "a/../../b.txt", "C:\\c.txt", "..\\d.txt", "ok/" + "x" * 300 + ".txt",
              "con.txt", "new\nline.txt", "\x1b[2J.txt", "\u202etxt.exe", "a\x00b.txt", ".hidden.txt", "%2e%2e%2fe.txt"]  # fmt: skip
-    client = server.client()
     before = {path for path in tmp_path.rglob("*") if not path.is_relative_to(server.data)}
     archive = zipped({name: f"words {number}".encode() for number, name in enumerate(names)})
-    job = client.call("POST", "/v1/documents", files={"file": ("names.zip", archive)})["job"]
-    assert finished(client, job["id"])["state"] == "succeeded"
+    job = its_client.call("POST", "/v1/documents", files={"file": ("names.zip", archive)})["job"]
+    assert finished(its_client, job["id"])["state"] == "succeeded"
     assert {path for path in tmp_path.rglob("*") if not path.is_relative_to(server.data)} == before
-    for document in client.call("GET", "/v1/documents")["items"]:
+    for document in its_client.call("GET", "/v1/documents")["items"]:
         assert "\n" not in document["title"] + document["uri"]
         assert "\x1b" not in document["title"] + document["uri"]
-    client.close()
 
 
 @pytest.mark.parametrize(
