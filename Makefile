@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PACKAGE_FILES := pyproject.toml src/pegasus/__init__.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check fmt bench docs lock clean
+.PHONY: help setup run test fuzz check fmt bench docs lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -33,6 +33,9 @@ run: setup ## Start Pegasus with sample documents on http://127.0.0.1:8000
 
 test: $(VENV)/.dev ## Run all tests
 	$(BIN)/python -m pytest
+
+fuzz: $(VENV)/.dev ## Fuzz the API and the readers of files for MINUTES=30 each (FUZZ_SEED=... does a run again)
+	FUZZ_MINUTES=$(or $(MINUTES),30) $(BIN)/python -m pytest tests/fuzz -s
 
 check: $(VENV)/.dev ## Lint, types, import rules, documentation in step with the code
 	$(BIN)/ruff check .

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from itertools import chain
 from typing import Any
 
 import structlog
@@ -11,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pegasus import __version__
@@ -20,7 +23,7 @@ from pegasus.application import Application
 from pegasus.browser import BrowserHeaders, add_docs_page, guard
 from pegasus.chat import endpoints as chat
 from pegasus.documents import endpoints as documents
-from pegasus.errors import Invalid, PegasusError, TooLarge
+from pegasus.errors import Invalid, PegasusError, TooLarge, TooSlow
 from pegasus.graph import endpoints as graph
 from pegasus.identifiers import new_id
 from pegasus.integrity import endpoints as integrity
@@ -28,11 +31,14 @@ from pegasus.jobs import endpoints as jobs
 from pegasus.schemas import Schema
 from pegasus.search import endpoints as search
 from pegasus.sources import endpoints as sources
-from pegasus.web import PROBLEM_MEDIA_TYPE, App, KeyGate, problem_response
+from pegasus.web import PROBLEM_MEDIA_TYPE, App, KeyGate, problem_response, problems
 
 log = structlog.get_logger("pegasus.access")
 
+_FEATURES = (documents, search, chat, graph, jobs, sources, integrity, access)
 _MULTIPART_ROOM_BYTES = 2**20
+# A body whose sender says nothing for so long is given up.
+SILENCE_SECONDS = 30.0
 _UNLIMITED_PATHS = ("/v1/documents/batch",)  # It limits its lines itself.
 
 DESCRIPTION = """Documents in, answers out, every citation checked.
@@ -62,9 +68,12 @@ class Readiness(Schema):
 
 
 def create_api(application: Application) -> FastAPI:
-    api = FastAPI(title="Pegasus", version=__version__, description=DESCRIPTION, docs_url=None, redoc_url=None)
+    api = FastAPI(title="Pegasus", version=__version__, description=DESCRIPTION, docs_url=None,
+                  redoc_url=None,
+                  # Of any request: what is no proper HTTP or form, what never ends, and what is too large.
+                  responses=problems(400, 408, 413))  # fmt: skip
     api.state.application = application
-    for feature in (documents, search, chat, graph, jobs, sources, integrity, access):
+    for feature in _FEATURES:
         api.include_router(feature.router)
     api.add_api_route("/health", _health, tags=["service"], response_model=Health)
     api.add_api_route("/ready", _ready, tags=["service"], response_model=Readiness,
@@ -119,6 +128,12 @@ def _handle_errors(api: FastAPI) -> None:
         problem = Invalid(f"{'.'.join(first['loc'])}: {first['msg']}", hint="See /docs for the form of the request.")
         return JSONResponse({**problem.problem(), "errors": errors}, 422, media_type=PROBLEM_MEDIA_TYPE)
 
+    @api.exception_handler(TimeoutError)
+    def too_slow(_: Request, __: TimeoutError) -> JSONResponse:
+        return problem_response(
+            TooSlow(f"Nothing of the body came for {SILENCE_SECONDS:g} s.", hint="Send the request again.")
+        )
+
     @api.exception_handler(RecursionError)
     def too_deep(_: Request, __: RecursionError) -> JSONResponse:
         return problem_response(Invalid("The request is nested too deeply."))
@@ -132,7 +147,17 @@ def _handle_errors(api: FastAPI) -> None:
             "detail": f"{request.method} {request.url.path[:200]}: {error.detail}",
             "hint": "See /docs for what there is.",
         }
-        return JSONResponse(body, error.status_code, error.headers, PROBLEM_MEDIA_TYPE)
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(_allowed(request))
+        return JSONResponse(body, error.status_code, headers, PROBLEM_MEDIA_TYPE)
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods that a path has; the framework names only those of its first route."""
+    every = chain(request.app.routes, *(feature.router.routes for feature in _FEATURES))
+    fitting = [r for r in every if isinstance(r, Route) and r.matches(request.scope)[0] is not Match.NONE]
+    return sorted({method for r in fitting if r.path == fitting[0].path for method in r.methods or ()})
 
 
 class BodyLimit:
@@ -157,12 +182,14 @@ class BodyLimit:
         if declared.isdigit() and int(declared) > most:
             await problem_response(error)(scope, receive, send)
             return
-        read = 0
+        read, expected = 0, True
         answered = False
 
         async def limited() -> Message:
-            nonlocal read
-            message = await receive()
+            nonlocal read, expected
+            # Once the body is in, waiting is for the end of the connection, which may be far off.
+            message = await asyncio.wait_for(receive(), SILENCE_SECONDS if expected else None)
+            expected = message.get("more_body", False)
             read += len(message.get("body", b""))
             if read > most:
                 raise error

@@ -77,6 +77,12 @@ class TooLarge(PegasusError):
     code, title, status = "too-large", "Too large", 413
 
 
+class TooSlow(PegasusError):
+    """The sender of a request fell silent in the middle of it."""
+
+    code, title, status = "too-slow", "Too slow", 408
+
+
 class UnsupportedFormat(Invalid):
     """Pegasus does not read such files, or the name promises another content."""
 

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pegasus.text.lines import visible
+
 Json = Mapping[str, Any]
 
 _EXCERPT = 300
@@ -32,6 +34,11 @@ def table(*columns: str) -> Table:
     return made
 
 
+def plain(text: str) -> str:
+    """Text of somebody's document or file name, to be printed as it is: neither markup nor commands to the terminal."""
+    return escape(visible(text))
+
+
 def state(value: str) -> str:
     colour = _STATE_COLOURS.get(value)
     return f"[{colour}]{value}[/]" if colour else value
@@ -44,8 +51,8 @@ def print_passages(passages: Sequence[Json]) -> None:
     for number, passage in enumerate(passages, start=1):
         by = ", ".join(f"{name} {rank}" for name, rank in passage["ranks"].items() if rank)
         where = " › ".join(dict.fromkeys([passage["title"], *filter(None, passage["heading"].split(" > "))]))
-        out.print(f"[bold]{number}. {escape(where)}[/]  [dim]{by}[/]")
-        out.print("   " + escape(_excerpt(passage["text"])))
+        out.print(f"[bold]{number}. {plain(where)}[/]  [dim]{by}[/]")
+        out.print("   " + plain(_excerpt(passage["text"])))
         out.print(f"   [dim]{passage['document_id']} {passage['start']}-{passage['end']}[/]")
 
 
@@ -57,10 +64,10 @@ def _excerpt(text: str) -> str:
 def print_answer(answer: Json, *, with_text: bool = True) -> None:
     out = console()
     if with_text:
-        out.print(escape(answer["answer"]))
+        out.print(plain(answer["answer"]))
     for number, citation in enumerate(answer["citations"], start=1):
         quote = " ".join(citation["quote"].split())
-        out.print(f'  [dim]\\[{number}] {escape(citation["title"])}: "{escape(quote)}"')
+        out.print(f'  [dim]\\[{number}] {plain(citation["title"])}: "{plain(quote)}"')
         where = f"{citation['document_id']} version {citation['version']}, {citation['start']}-{citation['end']}"
         out.print(f"      [dim]{where}, SHA-256 {citation['sha256'][:12]}…[/]")
     if not answer["found"] and answer["nearest"]:
@@ -73,7 +80,7 @@ def print_jobs(jobs: Sequence[Json]) -> None:
     for job in jobs:
         why = (job["error"] or {}).get("detail", "")
         made.add_row(
-            job["id"], job["kind"], state(job["state"]), job["step"], _progress(job), str(job["attempts"]), escape(why)
+            job["id"], job["kind"], state(job["state"]), job["step"], _progress(job), str(job["attempts"]), plain(why)
         )
     console().print(made)
 
@@ -91,16 +98,14 @@ def print_job(job: Json, items: Sequence[Json]) -> None:
         made.add_row(name, state(str(job[name])))
     made.add_row("progress", _progress(job))
     if job["error"]:
-        made.add_row("why", escape(job["error"]["detail"]))
-        made.add_row("next", escape(job["error"].get("hint", "")))
+        made.add_row("why", plain(job["error"]["detail"]))
+        made.add_row("next", plain(job["error"].get("hint", "")))
     out.print(made)
     if items:
         listed = table("#", "item", "outcome", "state", "why")
         for item in items:
             why = (item["error"] or {}).get("detail", "")
-            listed.add_row(
-                str(item["ordinal"]), escape(item["name"]), item["outcome"], state(item["state"]), escape(why)
-            )
+            listed.add_row(str(item["ordinal"]), plain(item["name"]), item["outcome"], state(item["state"]), plain(why))
         out.print(listed)
 
 
@@ -110,7 +115,7 @@ def print_keys(keys: Sequence[Json]) -> None:
         times = [_minute(key[name]) for name in ("created_at", "expires_at", "last_used_at", "revoked_at")]
         size = f"{key['max_body_bytes']:,} bytes" if key["max_body_bytes"] else None
         limits = ", ".join(filter(None, (key["rate_limit"], size)))
-        made.add_row(key["id"], escape(key["name"]), key["scope"], key["hint"] + "…", *times, limits)
+        made.add_row(key["id"], plain(key["name"]), key["scope"], key["hint"] + "…", *times, limits)
     console().print(made)
 
 
@@ -121,7 +126,7 @@ def _minute(moment: str | None) -> str:
 def print_workspaces(workspaces: Sequence[Json]) -> None:
     made = table("id", "name", "created")
     for workspace in workspaces:
-        made.add_row(workspace["id"], escape(workspace["name"]), _minute(workspace["created_at"]))
+        made.add_row(workspace["id"], plain(workspace["name"]), _minute(workspace["created_at"]))
     console().print(made)
 
 
@@ -142,7 +147,7 @@ def print_report(report: Json, *, repaired: bool) -> None:
         made = table("store", "document", "what")
         for difference in report["differences"]:
             where = f"{difference['store']}: {difference['kind']}"
-            made.add_row(where, difference["document_id"] or "", escape(difference["detail"]))
+            made.add_row(where, difference["document_id"] or "", plain(difference["detail"]))
         out.print(made)
     checked = ", ".join(f"{n:,} {name}" for name, n in report["checked"].items()) or "nothing"
     took = f"Compared {checked} in {report['took_ms'] / 1000:.1f} s."
@@ -160,9 +165,9 @@ def print_results(results: Sequence[Json]) -> None:
     for result in results:
         failed = result["outcome"] == "left" or result["state"] in ("failed", "dead")
         mark = "[red]not mended[/]" if failed else "[green]mended[/]"
-        out.print(f"{mark} {escape(result['name'])} [dim]{result['document_id'] or ''}[/]")
+        out.print(f"{mark} {plain(result['name'])} [dim]{result['document_id'] or ''}[/]")
         if result["error"]:
-            out.print(f"   {escape(result['error']['detail'])} Next: {escape(result['error'].get('hint') or '')}")
+            out.print(f"   {plain(result['error']['detail'])} Next: {plain(result['error'].get('hint') or '')}")
 
 
 def print_erasures(receipts: Sequence[Json]) -> None:
@@ -197,8 +202,8 @@ def print_sources(sources: Sequence[Json]) -> None:
         every = f"{source['every_seconds']} s" if source["every_seconds"] else ""
         next_run = (source["next_run_at"] or "")[:16].replace("T", " ")
         made.add_row(
-            escape(source["name"]), source["kind"], state(job["state"]), str(source["documents"]), every, next_run,
-            escape(why),
+            plain(source["name"]), source["kind"], state(job["state"]), str(source["documents"]), every, next_run,
+            plain(why),
         )  # fmt: skip
     console().print(made)
 
@@ -209,10 +214,10 @@ def print_runs(runs: Sequence[Json]) -> None:
     counts = ("created", "updated", "unchanged", "erased", "failed", "held")
     made = table("source", "state", *counts)
     for run in runs:
-        made.add_row(escape(run["source"]), state(run["state"]), *(str(run[name]) for name in counts))
+        made.add_row(plain(run["source"]), state(run["state"]), *(str(run[name]) for name in counts))
     out.print(made)
     for run in runs:
         for problem in [*run["errors"], *([run["error"]] if run["error"] else [])]:
-            out.print(f"{escape(run['source'])}: {escape(problem['detail'])}")
+            out.print(f"{plain(run['source'])}: {plain(problem['detail'])}")
             if problem.get("hint"):
-                out.print(f"  Next: {escape(problem['hint'])}")
+                out.print(f"  Next: {plain(problem['hint'])}")

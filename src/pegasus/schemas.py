@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 T = TypeVar("T")
 
-Cursor = Annotated[str | None, Field(description="next_cursor of the page before")]
+Cursor = Annotated[
+    str | None, Field(description="next_cursor of the page before", json_schema_extra={"format": "uuid"})
+]
 Sha256 = Annotated[str, Field(description="64 lowercase hexadecimal digits", pattern="^[0-9a-f]{64}$")]
+
+
+def _written_out(value: Any) -> Any:
+    """A number is refused: whether it counts seconds or milliseconds would be a guess."""
+    if isinstance(value, int | float) or (isinstance(value, str) and value.lstrip("+-").replace(".", "", 1).isdigit()):
+        raise ValueError("a time is written as 2026-01-31T12:00:00Z, not as a number")
+    return value
+
+
+Moment = Annotated[datetime, BeforeValidator(_written_out)]
 
 
 class Schema(BaseModel):

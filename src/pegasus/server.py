@@ -16,6 +16,7 @@ import uvicorn
 
 from pegasus.api import create_api
 from pegasus.application import Application
+from pegasus.connections import GuardedProtocol
 from pegasus.data_directory import SERVER_FILE
 from pegasus.errors import Misconfigured, Unavailable
 
@@ -38,6 +39,7 @@ class Server(uvicorn.Server):
                 forwarded_allow_ips=application.settings.trusted_proxies,
                 lifespan="off",
                 ws="none",
+                http=GuardedProtocol,
                 timeout_graceful_shutdown=_DRAIN_SECONDS,
             )
         )

@@ -11,12 +11,11 @@ from typing import Any
 
 import httpx
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pegasus.client import Client
 from pegasus.errors import Invalid, NotFound, PegasusError, Unavailable
-from pegasus.printing import console, state, table
+from pegasus.printing import console, plain, state, table
 
 _LOOK_SECONDS = 0.1
 _FINISHED = ("succeeded", "failed", "dead", "cancelled")
@@ -166,7 +165,7 @@ def print_outcomes(outcomes: Sequence[Outcome]) -> None:
         for outcome in shown:
             why = (outcome["error"] or {}).get("detail", "")
             name = Path(outcome["source"]).name
-            made.add_row(state(outcome["state"]), escape(name), outcome["document_id"] or "", escape(why))
+            made.add_row(state(outcome["state"]), plain(name), outcome["document_id"] or "", plain(why))
         out.print(made)
     counts: dict[str, int] = {}
     for outcome in outcomes:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pegasus.access.scopes import Scope
 from pegasus.domain import Rate
+from pegasus.patterns import containing
 from pegasus.ports import Row, Transaction
 
 
@@ -178,15 +179,15 @@ def delete_responses_before(tx: Transaction, workspace_id: str, time: float) -> 
 def empty_responses_with(tx: Transaction, workspace_id: str, text: str, status: int) -> int:
     return tx.execute(
         "UPDATE idempotency_keys SET status = :status, response = ''"
-        " WHERE workspace_id = :w AND response LIKE '%' || :text || '%'",
-        {"w": workspace_id, "text": text, "status": status},
+        " WHERE workspace_id = :w AND response LIKE :pattern ESCAPE '\\'",
+        {"w": workspace_id, "pattern": containing(text), "status": status},
     )
 
 
 def count_responses_with(tx: Transaction, workspace_id: str, text: str) -> int:
     row = tx.one(
-        "SELECT count(*) AS n FROM idempotency_keys WHERE workspace_id = :w AND response LIKE '%' || :text || '%'",
-        {"w": workspace_id, "text": text},
+        "SELECT count(*) AS n FROM idempotency_keys WHERE workspace_id = :w AND response LIKE :pattern ESCAPE '\\'",
+        {"w": workspace_id, "pattern": containing(text)},
     )
     return row["n"] if row else 0
 

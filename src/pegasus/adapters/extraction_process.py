@@ -10,7 +10,7 @@ import os
 import signal
 import struct
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
@@ -18,10 +18,20 @@ from typing import IO, Any
 from pegasus.domain import Extraction, Heading, Link
 from pegasus.errors import PegasusError, TooLarge, Unreadable, UnsupportedFormat
 from pegasus.text import formats
+from pegasus.text.composer import clean
 from pegasus.text.epub import read_epub
 from pegasus.text.html import read_html
 from pegasus.text.mail import read_mail
+from pegasus.text.markdown import read_markdown
+from pegasus.text.records import read_csv, read_json
 
+# Read in a moment and without a parser of others' making; large ones all the same belong in the child.
+LIGHT: Mapping[str, Callable[[str], Extraction]] = {
+    formats.TEXT: Extraction,
+    formats.MARKDOWN: read_markdown,
+    formats.CSV: read_csv,
+    formats.JSON: read_json,
+}
 _LENGTH = struct.Struct(">L")
 _MAX_FRAME_BYTES = 256 * 1024 * 1024
 _ALARM_GRACE_SECONDS = 2
@@ -78,8 +88,23 @@ def main(memory_bytes: int) -> None:
         try:
             write_frame(replies, {"extraction": asdict(_read(request))})
         except PegasusError as error:
-            write_frame(replies, {"error": {"code": error.code, "detail": error.detail, "hint": error.hint}})
+            _write_error(replies, error)
+        except MemoryError:
+            raise  # What is left of this process cannot be relied upon.
+        except Exception as error:  # noqa: BLE001 - parsers of others' files raise whatever they stumble over.
+            _write_error(replies, _stumbled(error, request["media_type"]))
         _set_alarm(0)
+
+
+def _write_error(replies: IO[bytes], error: PegasusError) -> None:
+    write_frame(replies, {"error": {"code": error.code, "detail": error.detail, "hint": error.hint}})
+
+
+def _stumbled(error: Exception, media_type: str) -> Unreadable:
+    return Unreadable(
+        f"The {formats.NAMES[media_type]} is damaged and cannot be read: {type(error).__name__}: {str(error)[:200]}.",
+        hint="Open and save it again in its own program, or download it once more.",
+    )
 
 
 def _limit_memory(memory_bytes: int) -> None:
@@ -98,9 +123,22 @@ def _set_alarm(seconds: float) -> None:
         signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
+def read_light(content: bytes, media_type: str, charset: str | None) -> Extraction:
+    """The text of one of the ``LIGHT`` formats."""
+    extraction = LIGHT[media_type](clean(formats.decode_text(content, charset)))
+    if not extraction.text.strip():
+        raise Unreadable(
+            f"The {formats.NAMES[media_type]} file holds no text, only white space or empty values.",
+            hint="Check that the upload or export was complete.",
+        )
+    return extraction
+
+
 def _read(request: Mapping[str, Any]) -> Extraction:
     content, media_type, charset = Path(request["path"]).read_bytes(), request["media_type"], request["charset"]
     match media_type:
+        case _ if media_type in LIGHT:
+            extraction = read_light(content, media_type, charset)
         case formats.HTML:
             extraction = read_html(content, charset)
         case formats.EPUB:

@@ -8,25 +8,16 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from pegasus.adapters.extraction_process import read_frame, to_extraction, write_frame
+from pegasus.adapters.extraction_process import LIGHT, read_frame, read_light, to_extraction, write_frame
 from pegasus.domain import Extraction
 from pegasus.errors import Unavailable, Unreadable, UnsupportedFormat
 from pegasus.text import formats
-from pegasus.text.composer import clean
-from pegasus.text.markdown import read_markdown
-from pegasus.text.records import read_csv, read_json
 
-_IN_PROCESS: Mapping[str, Callable[[str], Extraction]] = {
-    formats.TEXT: Extraction,
-    formats.MARKDOWN: read_markdown,
-    formats.CSV: read_csv,
-    formats.JSON: read_json,
-}
 _IN_CHILD = frozenset({formats.PDF, formats.DOCX, formats.PPTX, formats.XLSX, formats.HTML, formats.EPUB, formats.EML})
 # -I keeps the environment out of the child; like multiprocessing's spawn it is told the parent's import path instead.
 _BOOTSTRAP = (
@@ -35,6 +26,8 @@ _BOOTSTRAP = (
 )
 _ENVIRONMENT_KEPT = ("TMPDIR", "TEMP", "TMP", "SYSTEMROOT")
 _GIB = 1024**3
+# JSON and CSV can take a hundred times their size in memory: up to here the server can bear it.
+_AT_ONCE_BYTES = 2**20
 
 
 class KreuzbergTextExtractor:
@@ -62,13 +55,13 @@ class KreuzbergTextExtractor:
 
         Raises ``Unreadable`` or ``UnsupportedFormat`` with the reason; no later try with the same file helps.
         """
-        if media_type in _IN_PROCESS:
-            return _read_here(path, media_type, charset)
+        if media_type in LIGHT and path.stat().st_size <= _AT_ONCE_BYTES:
+            return read_light(path.read_bytes(), media_type, charset)
         if media_type == formats.ZIP:
             raise UnsupportedFormat(
                 "The file is a ZIP archive, which is not a document.", hint="Unpack it, and add the files in it."
             )
-        if media_type not in _IN_CHILD:
+        if media_type not in _IN_CHILD and media_type not in LIGHT:
             raise UnsupportedFormat(
                 f"Files of the type {media_type!r} are not read.",
                 hint=f"Pegasus reads {', '.join(formats.NAMES.values())}.",
@@ -234,13 +227,3 @@ class _Child:
 def _child_command(memory_bytes: int) -> list[str]:
     import_path = [entry or str(Path.cwd()) for entry in sys.path]
     return [sys.executable, "-I", "-c", _BOOTSTRAP, str(memory_bytes), *import_path]
-
-
-def _read_here(path: Path, media_type: str, charset: str | None) -> Extraction:
-    extraction = _IN_PROCESS[media_type](clean(formats.decode_text(path.read_bytes(), charset)))
-    if not extraction.text.strip():
-        raise Unreadable(
-            f"The {formats.NAMES[media_type]} file holds no text, only white space or empty values.",
-            hint="Check that the upload or export was complete.",
-        )
-    return extraction

@@ -6,6 +6,7 @@ import html
 import io
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -98,7 +99,7 @@ def _repaired(content: bytes, media_type: str) -> bytes:
                     for pattern, replacement in repairs:
                         part = pattern.sub(replacement, part)
                 target.writestr(info.filename, part)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise _unreadable(str(error), media_type) from error
     return repaired.getvalue()
 

@@ -34,11 +34,11 @@ from pegasus.web import App, Reader, Writer, checked_id, counted_ask, event, pro
 router = APIRouter(prefix="/v1", tags=["answers"])
 
 IdempotencyKey = Annotated[
-    str | None, Header(description="Any string; the same request with the same key is done once", max_length=200)
+    str | None,
+    Header(description="Any string; the same request with the same key is done once", min_length=1, max_length=200),
 ]
 _EVENTS = {
     "text/event-stream": {
-        "schema": {"type": "string"},
         "example": 'event: token\ndata: {"text": "The northern route closes in November."}\n\n',
     }
 }

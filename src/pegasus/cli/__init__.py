@@ -11,6 +11,7 @@ import typer
 
 from pegasus.cli import audit, documents, integrity, jobs, keys, service, sources, workspaces
 from pegasus.errors import PegasusError
+from pegasus.text.lines import visible
 
 app = typer.Typer(
     help="Pegasus: documents in, answers out, every citation checked.",
@@ -61,9 +62,9 @@ def main() -> None:
             raise
         if "--json" in sys.argv:
             print(json.dumps(error.problem()))
-        print(f"Error: {error.detail}", file=sys.stderr)
+        print(f"Error: {visible(error.detail)}", file=sys.stderr)
         if error.hint:
-            print(f"Next:  {error.hint}", file=sys.stderr)
+            print(f"Next:  {visible(error.hint)}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from pegasus.cli.options import Data, Json, Tags, client_for, pages, print_json
+from pegasus.text.lines import visible
 
 Since = Annotated[str | None, typer.Option(help="Only documents added at this time or later, as 2026-01-31.")]
 Until = Annotated[str | None, typer.Option(help="Only documents added before this time.")]
@@ -79,7 +80,7 @@ def ask(
             answer = {}
             for name, value in client.events("/v1/ask", body):
                 if name == "token":
-                    print(value["text"], end="", flush=True)
+                    print(visible(value["text"]), end="", flush=True)
                 elif name == "done":
                     answer = value
             print()

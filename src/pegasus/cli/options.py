@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pegasus.text.lines import visible
+
 if TYPE_CHECKING:
     from pegasus.client import Client
     from pegasus.settings import Settings
@@ -45,7 +47,7 @@ def client_for(data: Path | None) -> Iterator[Client]:
 
 
 def print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    print(visible(json.dumps(value, indent=2, ensure_ascii=False)))
 
 
 def pages(client: Client, path: str, **parameters: Any) -> Iterator[dict[str, Any]]:

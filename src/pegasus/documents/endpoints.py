@@ -31,7 +31,8 @@ router = APIRouter(prefix="/v1/documents", tags=["documents"])
 _METADATA = TypeAdapter(dict[str, Any])
 
 IdempotencyKey = Annotated[
-    str | None, Header(description="Any string; the same request with the same key is done once", max_length=200)
+    str | None,
+    Header(description="Any string; the same request with the same key is done once", min_length=1, max_length=200),
 ]
 
 _BATCH_TYPES = ("application/x-ndjson", "application/ndjson", "application/jsonl", "")
@@ -185,7 +186,7 @@ def _metadata(text: str | None) -> dict[str, Any]:
 @router.post(
     "/batch",
     status_code=202,
-    responses=problems(415, 422),
+    responses=problems(409, 415, 422),
     openapi_extra={
         "requestBody": {
             "required": True,

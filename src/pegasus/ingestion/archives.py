@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, BinaryIO
 
 from pegasus.errors import Invalid, PegasusError, TooLarge, Unreadable, UnsupportedFormat
 from pegasus.text.formats import zip_directory_bytes
+from pegasus.text.lines import visible_line
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -41,6 +42,7 @@ class _Unpacking:
     """An open archive and the bytes really unpacked from it so far."""
 
     archive: zipfile.ZipFile
+    packed_bytes: int
     limits: Limits
     total_bytes: int = 0
 
@@ -92,10 +94,10 @@ class _LimitedReader(io.RawIOBase):
         super().close()
 
     def _check(self) -> None:
-        limits, size = self._unpacking.limits, self._size_bytes
+        limits, size, total = self._unpacking.limits, self._size_bytes, self._unpacking.total_bytes
         if size > limits.max_member_bytes:
             raise _too_large(self._name, limits.max_member_bytes)
-        if self._unpacking.total_bytes > limits.max_total_bytes:
+        if total > limits.max_total_bytes:
             raise TooLarge(
                 f"The archive unpacks to more than {limits.max_total_bytes:,} bytes; {self._name!r} is past that.",
                 hint="Split it into several archives.",
@@ -104,6 +106,13 @@ class _LimitedReader(io.RawIOBase):
             raise TooLarge(
                 f"{self._name!r} unpacks to more than {limits.max_ratio} times its packed size, as a ZIP bomb does.",
                 hint="If it is a real document, add it on its own, not in an archive.",
+            )
+        # Members may share their packed bytes, so that none is a bomb and all together are one.
+        if total > limits.ratio_free_bytes and total > limits.max_ratio * self._unpacking.packed_bytes:
+            raise TooLarge(
+                f"The archive unpacks to more than {limits.max_ratio} times its size, as a ZIP bomb does;"
+                f" {self._name!r} is past that.",
+                hint="If these are real documents, add them on their own, not in an archive.",
             )
 
 
@@ -133,7 +142,7 @@ def members(path: Path, limits: Limits) -> Iterator[ArchiveMember]:
                 f"The archive cannot be opened: {error}.", hint="It may be cut short: pack or download it again."
             ) from error
         with archive:
-            yield from _members(_Unpacking(archive, limits))
+            yield from _members(_Unpacking(archive, path.stat().st_size, limits))
 
 
 def _members(unpacking: _Unpacking) -> Iterator[ArchiveMember]:
@@ -141,7 +150,7 @@ def _members(unpacking: _Unpacking) -> Iterator[ArchiveMember]:
     if len(infos) > unpacking.limits.max_members:
         raise _too_many(unpacking.limits)
     for info in infos:
-        name = info.filename.replace("\\", "/")
+        name = visible_line(info.filename.replace("\\", "/"))
         if not info.is_dir() and not _is_clutter(name):
             yield ArchiveMember(name, _refusal(info, name, unpacking.limits), info, unpacking)
 

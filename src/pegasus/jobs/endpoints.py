@@ -90,7 +90,9 @@ def job_results(app: App, caller: Reader, job_id: str) -> StreamingResponse:
     responses={
         200: {
             "description": "`progress` events with the job whenever it changes, then `done` with its last state",
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "content": {
+                "text/event-stream": {"example": 'event: done\ndata: {"id": "0198...", "state": "succeeded"}\n\n'}
+            },
         },
         **problems(404, 422),
     },

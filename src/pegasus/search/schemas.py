@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 
 from pydantic import Field
 
 from pegasus.domain import Filters, FoundPassage
-from pegasus.schemas import Schema, Sha256, seconds_of
+from pegasus.schemas import Moment, Schema, Sha256, seconds_of
 from pegasus.search.service import MAX_LIMIT, MAX_QUERY_CHARACTERS, Mode
 
 Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT)]
@@ -16,8 +15,8 @@ Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT)]
 
 class FilteredIn(Schema):
     tags: list[str] = Field(default_factory=list, max_length=50, description="Documents with any of these tags")
-    since: datetime | None = Field(default=None, description="Documents created at this time or later")
-    until: datetime | None = Field(default=None, description="Documents created before this time")
+    since: Moment | None = Field(default=None, description="Documents created at this time or later")
+    until: Moment | None = Field(default=None, description="Documents created before this time")
 
     def filters(self) -> Filters:
         return Filters(tuple(self.tags), seconds_of(self.since), seconds_of(self.until))

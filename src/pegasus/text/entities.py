@@ -198,7 +198,7 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _JOINTS = {" ": SPACE, "": PUNCTUATION, ", ": PUNCTUATION, ". ": SENTENCE, "\n\n": SENTENCE, " & ": AMPERSAND}
-_SENTENCE_END = re.compile(r"""[.!?…•*]["'”’»)]*\s|\n\s*[-–>#|\d]|["“”«»¿¡#>|]$|\.\.\.|:\s*\n""")
+_SENTENCE_END = re.compile(r"""[.!?…•*]["'”’»)]*\s|\n[^\S\n]*[-–>#|\d]|["“”«»¿¡#>|]$|\.\.\.|:\s*\n""")
 _EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,5}")
 _INITIALS = re.compile(r"[^\W\d_](?:\.[^\W\d_])*")
 _INITIALS_TAIL = re.compile(r"\.[^\W\d_a-z]$")

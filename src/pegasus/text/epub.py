@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import posixpath
 import zipfile
+import zlib
 from collections.abc import Iterator
 from urllib.parse import unquote
 from xml.etree.ElementTree import Element, ParseError
@@ -37,6 +38,7 @@ def read_epub(content: bytes) -> Extraction:
                 compose_html(composer, decode_html(book.read(chapter), None))
     except (
         zipfile.BadZipFile,
+        zlib.error,
         ParseError,
         DefusedXmlException,
         KeyError,

@@ -117,10 +117,11 @@ _BOMS = (  # UTF-32 first: its little-endian mark begins with that of UTF-16
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _HEAD_BYTES = 8192
+_MAX_SNIFFED_BYTES = 2**20
 _MAX_DIRECTORY_BYTES = 16 * 1024 * 1024
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")  # not tab, newline, form feed, return, escape
 _MAIL_HEADER = re.compile(rb"(?i)(?:from|to|received|return-path|delivered-to|mime-version|date|subject|message-id):")
-_MARKDOWN_LINE = re.compile(rb"(?m)^(?:#{1,6} \S|```|~~~|\[\[)|\]\([^)\s]+\)|\[\[[^\]\n]+\]\]")
+_MARKDOWN_LINE = re.compile(rb"(?m)^(?:#{1,6} \S|```|~~~|\[\[)|\]\([^)\s]{1,300}\)|\[\[[^\]\n]{1,300}\]\]")
 _CHARSET = re.compile(r"(?i);\s*charset\s*=\s*\"?([\w.:+-]+)")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -289,6 +290,9 @@ def _sniff_text(content: bytes, *, has_extension: bool) -> str:
 
 
 def _is_json(content: bytes) -> bool:
+    if len(content) > _MAX_SNIFFED_BYTES:
+        # Parsing takes a hundred times the size in memory, and this runs in the server; its reader finds out.
+        return content.rstrip()[-1:] in (b"}", b"]")
     try:
         json.loads(content)
     except (ValueError, RecursionError):

@@ -6,7 +6,9 @@ kreuzberg 4.10 is not used for it: it runs the words of an HTML body together.
 from __future__ import annotations
 
 from email import message_from_bytes, policy
+from email.headerregistry import HeaderRegistry
 from email.message import MIMEPart
+from typing import Any
 
 from pegasus.domain import Extraction
 from pegasus.errors import Unreadable
@@ -17,9 +19,22 @@ from pegasus.text.html import compose_html, decode_html
 _SHOWN = ("From", "To", "Cc", "Date")
 
 
+class _LenientHeaders(HeaderRegistry):
+    """A header that the standard library stumbles over counts as empty: it must not cost the whole mail."""
+
+    def __call__(self, name: str, value: Any) -> Any:
+        try:
+            return super().__call__(name, value)
+        except Exception:  # noqa: BLE001 - IndexError, OverflowError and others, each from a few odd characters.
+            return super().__call__(name, "")
+
+
+_POLICY = policy.default.clone(header_factory=_LenientHeaders())
+
+
 def read_mail(content: bytes, charset: str | None) -> Extraction:
     """Subject, sender, recipients and date, then the plain body, else the HTML one; attachments are only named."""
-    message = message_from_bytes(content, policy=policy.default)
+    message = message_from_bytes(content, policy=_POLICY)
     if not message.keys():
         raise Unreadable("The mail has no headers.", hint="Export it again as eml, or add it as .txt.")
     composer = Composer()

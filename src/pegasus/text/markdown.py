@@ -14,7 +14,6 @@ from pegasus.text.composer import add_link
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})([^\n]*)")
 _ATX = re.compile(r" {0,3}(#{1,6})(?:[ \t]+|$)(.*)$")
-_ATX_CLOSING = re.compile(r"(?:^|[ \t]+)#+[ \t]*$")
 _SETEXT = re.compile(r" {0,3}(=+|-+)[ \t]*$")
 _NOT_A_PARAGRAPH = re.compile(r"[ \t]*$| {4}|\t| {0,3}(?:[>|]|[-*+][ \t]|\d{1,9}[.)][ \t]|<)")
 _FRONT_MATTER = re.compile(r"---[ \t]*\n((?:(?!---)[^\n]*\n)*?)(?:---|\.\.\.)[ \t]*(?:\n|$)")
@@ -77,7 +76,7 @@ def _headings(masked: str, text: str) -> Iterator[Heading]:
     for line in _LINE.findall(masked):
         bare = line.rstrip("\n")
         if atx := _ATX.match(bare):
-            yield from _heading(text, start + atx.start(2), _ATX_CLOSING.sub("", atx[2]), len(atx[1]))
+            yield from _heading(text, start + atx.start(2), _without_closing(atx[2]), len(atx[1]))
             bare = ""
         elif alone and (underline := _SETEXT.match(bare)):
             yield from _heading(text, before_start, before, 1 if underline[1][0] == "=" else 2)
@@ -85,6 +84,12 @@ def _headings(masked: str, text: str) -> Iterator[Heading]:
         # A title that runs over several lines could not stand on a line of its own, so only a lone line is one.
         alone = not before.strip() and not _NOT_A_PARAGRAPH.match(bare)
         before, before_start, start = bare, start, start + len(line)
+
+
+def _without_closing(title: str) -> str:
+    """A title without the marks that may stand behind it; done by hand, as a search for them is quadratic in spaces."""
+    bare = title.rstrip(" \t").rstrip("#")
+    return bare.rstrip(" \t") if not bare or bare[-1] in " \t" else title
 
 
 def _heading(text: str, start: int, masked_title: str, level: int) -> Iterator[Heading]:
