@@ -29,7 +29,7 @@ Outcome = dict[str, Any]
 def add_all(client: Client, sources: Sequence[str], tags: Sequence[str], *, wait: bool) -> list[Outcome]:
     """Add everything that the sources name; one outcome a file, in order. A file that fails does not stop the rest."""
     files = [file for source in sources for file in _expanded(source)]
-    with _progress() as progress:
+    with progress_bar() as progress:
         sending = progress.add_task("Sending", total=len(files))
         outcomes = []
         for file in files:
@@ -42,7 +42,7 @@ def add_all(client: Client, sources: Sequence[str], tags: Sequence[str], *, wait
     return outcomes
 
 
-def _progress() -> Progress:
+def progress_bar() -> Progress:
     return Progress(
         TextColumn("{task.description:<9}"),
         BarColumn(),
@@ -141,7 +141,7 @@ def _settle(outcome: Outcome, job: Mapping[str, Any] | None) -> None:
 
 def follow(client: Client, job_ids: Sequence[str], what: str) -> list[dict[str, Any]]:
     """Wait until the jobs are finished, under a progress bar; the jobs as they are then."""
-    with _progress() as progress:
+    with progress_bar() as progress:
         return _follow(client, job_ids, progress, what)
 
 

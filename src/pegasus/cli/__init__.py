@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pegasus.cli import documents, jobs, keys, service
+from pegasus.cli import backup, documents, jobs, keys, service
 from pegasus.errors import PegasusError
 
 app = typer.Typer(
@@ -20,7 +20,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (service.up, documents.add, documents.search, documents.ask, documents.erase):
+for command in (
+    service.up,
+    documents.add,
+    documents.search,
+    documents.ask,
+    documents.erase,
+    backup.backup,
+    backup.restore,
+):
     app.command()(command)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(keys.app, name="keys")

@@ -30,6 +30,18 @@ class PendingPassage:
         return embedding_input(self.title, self.heading, self.text)
 
 
+@dataclass(frozen=True, slots=True)
+class StoredPassage:
+    """What of a passage the derived stores are filled from."""
+
+    seq: int
+    id: str
+    workspace_id: str
+    document_id: str
+    title: str
+    indexed: bool
+
+
 def embedding_input(title: str, heading: str, text: str) -> str:
     """What is embedded for a passage: its text after the title and headings that it does not begin with itself."""
     context = [line for line in (title, heading) if line and line not in text[: len(line) + 80]]
@@ -321,6 +333,69 @@ def embeddings(tx: Transaction, ids: Sequence[str]) -> dict[str, Vector]:
             f"SELECT passage_id, vector FROM passage_embeddings WHERE passage_id IN ({_marks(some)})", _named(some)
         )
         found.update({row["passage_id"]: vector_from(row["vector"]) for row in rows})
+    return found
+
+
+def passages_after(tx: Transaction, seq: int, limit: int) -> list[StoredPassage]:
+    """The next passages of all workspaces, in the order in which they came."""
+    rows = tx.all(
+        "SELECT seq, id, workspace_id, document_id, title, indexed FROM passages WHERE seq > :seq ORDER BY seq"
+        " LIMIT :limit",
+        {"seq": seq, "limit": limit},
+    )
+    return [
+        StoredPassage(
+            row["seq"], row["id"], row["workspace_id"], row["document_id"], row["title"], bool(row["indexed"])
+        )
+        for row in rows
+    ]
+
+
+def indexed_counts(tx: Transaction) -> dict[str, int]:
+    """How many passages of each workspace the derived stores have."""
+    rows = tx.all("SELECT workspace_id, sum(indexed) AS n FROM passages GROUP BY workspace_id")
+    return {row["workspace_id"]: row["n"] for row in rows}
+
+
+def samples(tx: Transaction, count: int) -> list[tuple[str, Passage]]:
+    """(workspace, passage) of up to ``count`` indexed passages, from all over."""
+    ends = tx.one("SELECT min(seq) AS first, max(seq) AS last FROM passages WHERE indexed = 1")
+    if ends is None or ends["first"] is None:
+        return []
+    step = max(1, (ends["last"] - ends["first"] + 1) // count)
+    found = {}
+    for seq in range(ends["first"], ends["last"] + 1, step):
+        row = tx.one("SELECT * FROM passages WHERE seq >= :seq AND indexed = 1 ORDER BY seq LIMIT 1", {"seq": seq})
+        if row:
+            found[row["id"]] = (row["workspace_id"], passage_from(row))
+    return list(found.values())[:count]
+
+
+def mentions(tx: Transaction, passage_ids: Sequence[str]) -> tuple[dict[str, list[str]], list[Entity]]:
+    """The ids of the entities that each passage mentions, and all of these entities."""
+    found: dict[str, list[str]] = defaultdict(list)
+    entities: dict[str, Entity] = {}
+    for some in _slices(passage_ids):
+        rows = tx.all(
+            "SELECT m.passage_id, e.id, e.name, e.kind FROM mentions m JOIN entities e ON e.id = m.entity_id"
+            f" WHERE m.passage_id IN ({_marks(some)}) ORDER BY m.passage_id, e.id",
+            _named(some),
+        )
+        for row in rows:
+            found[row["passage_id"]].append(row["id"])
+            entities[row["id"]] = Entity(row["id"], row["name"], row["kind"])
+    return found, list(entities.values())
+
+
+def all_links(tx: Transaction) -> dict[str, dict[str, list[str]]]:
+    """By workspace and source document, the documents that it links to."""
+    found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for row in tx.each(
+        "SELECT DISTINCT l.workspace_id, l.document_id AS source, k.document_id AS target FROM links l"
+        " JOIN link_keys k ON k.workspace_id = l.workspace_id AND k.key = l.target_key"
+        " WHERE k.document_id <> l.document_id AND k.stale = 0 ORDER BY source, target"
+    ):
+        found[row["workspace_id"]][row["source"]].append(row["target"])
     return found
 
 

@@ -1,0 +1,1 @@
+"""Whether the stores agree and can be had back: backup and restore."""
