@@ -12,10 +12,12 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.table import Table
 
-from bench import findable, ingest, scale, search, startup
+from bench import findable, ingest, restore, scale, search, startup
 from bench.harness import ROOT, Figure, Report
 
-_ALL = {"startup": startup, "search": search, "ingest": ingest, "findable": findable, "scale": scale}
+_ALL = {
+    "startup": startup, "search": search, "ingest": ingest, "findable": findable, "scale": scale, "restore": restore,
+}  # fmt: skip
 _RESULTS = ROOT / "bench" / "results.json"
 
 

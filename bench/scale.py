@@ -23,8 +23,7 @@ _BATCH = 500
 
 def grow() -> dict[str, Any]:
     """CPU-seconds a passage with the model at both ends and of each step between, memory, and milliseconds a search."""
-    sentences = [s.strip() for d in docstrings() for s in d["text"].replace("\n", " ").split(". ") if len(s) > 30]
-    random_ = random.Random(0)
+    sentences, random_ = sentences_of(), random.Random(0)
     with tempfile.TemporaryDirectory(prefix="pegasus-bench-") as directory:
         with opened(directory, embed_threads=1) as bench:
             first = _add(bench, _WITH_MODEL, sentences, random_)
@@ -43,13 +42,17 @@ def grow() -> dict[str, Any]:
 
 def _add(bench: Bench, count: int, sentences: Sequence[str], random_: random.Random) -> float:
     begun = time.process_time()
-    for documents in _documents(count, sentences, random_):
+    for documents in documents_of(count, sentences, random_):
         bench.add(documents)
         bench.drain()
     return (time.process_time() - begun) / count
 
 
-def _documents(count: int, sentences: Sequence[str], random_: random.Random) -> Iterator[list[dict[str, str]]]:
+def sentences_of() -> list[str]:
+    return [s.strip() for d in docstrings() for s in d["text"].replace("\n", " ").split(". ") if len(s) > 30]
+
+
+def documents_of(count: int, sentences: Sequence[str], random_: random.Random) -> Iterator[list[dict[str, str]]]:
     """Documents of one passage each, of sentences that really were written, in chance order."""
     for _ in range(count // _BATCH):
         yield [
