@@ -129,7 +129,7 @@ class TestRoundTrip:
             versions = [1, 2]
             texts = [client.call("GET", f"/v1/documents/{made['lighthouse']}/content?version={v}") for v in versions]
             assert [content["version"] for content in texts] == versions
-            (_, answer) = client.call("GET", f"/v1/sessions/{made['session']}/messages")["items"]
+            (_, answer) = client.call("GET", f"/v1/sessions/{made['session']}")["messages"]
             assert answer["citations"]
             client.close()
         with stopped(tmp_path / "data") as application:

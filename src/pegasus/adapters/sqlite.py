@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pegasus.domain import Filters
 from pegasus.errors import Invalid, Misconfigured, Unavailable
+from pegasus.identifiers import is_id
 from pegasus.ports import Parameters, Table
 
 _READERS = 8
@@ -261,6 +262,8 @@ def _quoted(term: str) -> str:
 
 
 def _words_table(workspace_id: str) -> str:
+    if not is_id(workspace_id):  # A restored row may say anything, and this becomes part of a statement.
+        raise Invalid(f"{workspace_id[:100]!r} is not the id of a workspace.")
     return f"words_{workspace_id.replace('-', '')}"
 
 

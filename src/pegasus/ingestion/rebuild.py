@@ -28,10 +28,11 @@ def fill_vectors(relational: RelationalStore, vectors: VectorStore, progress: Pr
     """Put in the kept embeddings, in the order in which the passages came, as they were put in at first."""
     for passages in _pages(relational, progress):
         for workspace_id, some in _by_workspace([p for p in passages if p.indexed]):
-            ids = [passage.id for passage in some]
             with relational.read() as tx:
-                embeddings = repository.embeddings(tx, ids)
-            vectors.upsert(workspace_id, ids, np.stack([embeddings[id_] for id_ in ids]))
+                embeddings = repository.embeddings(tx, [passage.id for passage in some])
+            # One that has lost its embedding is for the integrity check to find, not a reason to restore nothing.
+            if ids := [passage.id for passage in some if passage.id in embeddings]:
+                vectors.upsert(workspace_id, ids, np.stack([embeddings[id_] for id_ in ids]))
 
 
 def fill_graph(relational: RelationalStore, graph: GraphStore, progress: Progress) -> None:
@@ -52,19 +53,18 @@ def fill_graph(relational: RelationalStore, graph: GraphStore, progress: Progres
 def differing(relational: RelationalStore, vectors: VectorStore, graph: GraphStore) -> list[str]:
     """For people: of which workspace vectors or graph have more or fewer passages than the rows say."""
     with relational.read() as tx:
-        counts = repository.indexed_counts(tx)
-    stored = {
-        workspace_id: {
-            "vectors": sum(1 for _ in vectors.passage_ids(workspace_id)),
-            "graph": sum(1 for _ in graph.node_ids(workspace_id, "Passage")),
-        }
-        for workspace_id in counts
+        wanted = repository.indexed_counts(tx)
+    found = {
+        workspace_id: (
+            sum(1 for _ in vectors.passage_ids(workspace_id)),
+            sum(1 for _ in graph.node_ids(workspace_id, "Passage")),
+        )
+        for workspace_id in wanted
     }
     return [
-        f"{store} of workspace {workspace_id}: {n} of {counts[workspace_id]} passages"
-        for workspace_id, found in stored.items()
-        for store, n in found.items()
-        if n != counts[workspace_id]
+        f"workspace {workspace_id} has (vectors, nodes) {found[workspace_id]} and should have {wanted[workspace_id]}"
+        for workspace_id in wanted
+        if found[workspace_id] != wanted[workspace_id]
     ]
 
 

@@ -351,10 +351,13 @@ def passages_after(tx: Transaction, seq: int, limit: int) -> list[StoredPassage]
     ]
 
 
-def indexed_counts(tx: Transaction) -> dict[str, int]:
-    """How many passages of each workspace the derived stores have."""
-    rows = tx.all("SELECT workspace_id, sum(indexed) AS n FROM passages GROUP BY workspace_id")
-    return {row["workspace_id"]: row["n"] for row in rows}
+def indexed_counts(tx: Transaction) -> dict[str, tuple[int, int]]:
+    """By workspace, how many passages the vectors and how many the graph has to have."""
+    rows = tx.all(
+        "SELECT p.workspace_id, count(e.passage_id) AS vectors, count(*) AS nodes FROM passages p"
+        " LEFT JOIN passage_embeddings e ON e.passage_id = p.id WHERE p.indexed = 1 GROUP BY p.workspace_id"
+    )
+    return {row["workspace_id"]: (row["vectors"], row["nodes"]) for row in rows}
 
 
 def samples(tx: Transaction, count: int) -> list[tuple[str, Passage]]:

@@ -134,19 +134,19 @@ def _check_room(member: Member, folder: Path) -> None:
 
 def _rows(content: bytes, table: Table, binary: Mapping[str, bytes]) -> list[dict[str, Any]]:
     """The rows of a part, with their bytes from beside them."""
-    columns, places = set(table.columns), dict.fromkeys(binary, 0)
+    columns, places = set(table.columns), dict.fromkeys(table.binary, 0)
     rows: list[dict[str, Any]] = []
     try:
         for line in content.split(b"\n")[:-1]:
             row = json.loads(line)
             if row.keys() != columns:
                 raise damaged(f"the columns of {table.name} are others")
-            for column, held in binary.items():
+            for column in table.binary:
                 if (length := row[column]) is not None:
-                    row[column] = held[places[column] : places[column] + length]
-                    places[column] += length
+                    begin, places[column] = places[column], places[column] + length
+                    row[column] = binary[column][begin : begin + length]
             rows.append(row)
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise damaged(f"rows of {table.name} cannot be read: {error}") from error
     if any(places[column] != len(held) for column, held in binary.items()):
         raise damaged(f"bytes of {table.name} are missing or left over")
