@@ -63,14 +63,17 @@ class SqliteRelationalStore:
         from alembic import command
         from alembic.config import Config
         from sqlalchemy import create_engine
+        from sqlalchemy.exc import OperationalError
 
         config = Config()
         config.set_main_option("script_location", "pegasus:migrations")
         engine = create_engine(f"sqlite:///{self._path}")
-        with engine.begin() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, revision)
-        engine.dispose()
+        try:
+            with _unavailable(OperationalError), engine.begin() as connection:
+                config.attributes["connection"] = connection
+                command.upgrade(config, revision)
+        finally:
+            engine.dispose()
 
     def _revision(self) -> str | None:
         try:
@@ -124,13 +127,13 @@ class SqliteRelationalStore:
 
 
 @contextmanager
-def _unavailable() -> Iterator[None]:
+def _unavailable(kind: type[Exception] = sqlite3.OperationalError) -> Iterator[None]:
     """A full disk, a lost mount or a locked file is not the caller's fault and may pass."""
     try:
         yield
-    except sqlite3.OperationalError as error:
+    except kind as error:
         raise Unavailable(
-            f"The relational store cannot do this now: {error}.",
+            f"The relational store cannot do this now: {getattr(error, 'orig', error)}.",
             hint="Check the free space and the permissions of the data directory, then try again.",
         ) from error
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from stores import differences
 
 from pegasus.bootstrap import embedded, local_access
 from pegasus.client import Client, ProblemError
+from pegasus.documents import service as documents
 from pegasus.samples import SampleDocument, make_pdf
 from pegasus.server import serving_in_background
 
@@ -130,7 +132,8 @@ class Busy(threading.Thread):
 @pytest.mark.slow
 def test_a_backup_beside_a_busy_server_is_of_one_moment(tmp_path: Path) -> None:
     server = ServerProcess(tmp_path / "data")
-    busy = Busy(server.start())
+    client = server.start()
+    busy = Busy(client)
     try:
         busy.start()
         for number in range(3):
@@ -140,9 +143,10 @@ def test_a_backup_beside_a_busy_server_is_of_one_moment(tmp_path: Path) -> None:
             done = command(tmp_path / "data", "backup", str(tmp_path / f"archive-{number}"))
             assert done.returncode == 0, done.stderr
         assert busy.is_alive()
+    finally:
         busy.stop.set()
         busy.join()
-    finally:
+        client.close()
         server.end()
     for number in range(3):
         back = command(tmp_path / f"data-{number}", "restore", str(tmp_path / f"archive-{number}"))
@@ -212,35 +216,47 @@ def ask(folder: Path) -> str:
             client.close()
 
 
+def with_files_up_to(size: int, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A limit on the size of files stands in for a full disk."""
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+    return subprocess.run(
+        [PEGASUS, *arguments], env=environment(), capture_output=True, text=True, check=False, preexec_fn=limit,
+        timeout=100,
+    )  # fmt: skip
+
+
 class TestFullDisk:
-    """A limit on the size of files stands in for it."""
-
-    @pytest.fixture
-    def full(self) -> Iterator[Any]:
-        def limited() -> None:
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
-
-        def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-            return subprocess.run(
-                [PEGASUS, *arguments], env=environment(), capture_output=True, text=True, check=False,
-                preexec_fn=limited, timeout=100,
-            )  # fmt: skip
-
-        return run
-
     @pytest.mark.parametrize("encrypted", [False, True])
-    def test_a_backup_says_so_and_leaves_nothing(
-        self, full: Any, filled: Path, tmp_path: Path, *, encrypted: bool
-    ) -> None:
+    def test_a_backup_says_so_and_leaves_nothing(self, filled: Path, tmp_path: Path, *, encrypted: bool) -> None:
+        folder, archives = tmp_path / "data", tmp_path / "archives"
+        shutil.copytree(filled, folder)
+        archives.mkdir()
+        with stopped(folder) as application:
+            workspace_id = local_access(application, folder).workspace_id
+            key, sha256, size = application.files.put(
+                workspace_id, io.BytesIO(random.Random(0).randbytes(10**6)), 10**7
+            )
+            with application.relational.write() as tx:
+                new = documents.NewDocument("Large", sha256, size, filename="large.bin", file_key=key)
+                documents.add(tx, workspace_id, new)
         recipient = ["--recipient", str(pyrage.x25519.Identity.generate().to_public())] if encrypted else []
-        done = full("backup", str(tmp_path / "a"), "--data", str(filled), *recipient)
+        arguments = ["backup", str(archives / "a"), "--data", str(folder), *recipient]
+        done = with_files_up_to(200_000, *arguments)
         assert (done.returncode, "free space" in done.stderr) == (1, True), done.stderr
-        assert list(tmp_path.iterdir()) == []
+        assert list(archives.iterdir()) == []
+        assert with_files_up_to(10**8, *arguments).returncode == 0
 
-    def test_a_restore_says_so_and_leaves_nothing(self, full: Any, saved: Path, tmp_path: Path) -> None:
-        done = full("restore", str(saved), "--data", str(tmp_path / "data"))
-        assert (done.returncode, "free space" in done.stderr) == (1, True), done.stderr
+    @pytest.mark.parametrize("size", [10_000, 100_000, 300_000])
+    def test_a_restore_says_so_and_leaves_nothing(self, size: int, saved: Path, tmp_path: Path) -> None:
+        """Whichever store meets the full disk first."""
+        done = with_files_up_to(size, "restore", str(saved), "--data", str(tmp_path / "data"))
+        assert done.returncode in (1, 2)
+        assert "Error: " in done.stderr
+        assert "Traceback" not in done.stderr
         assert {path.name for path in (tmp_path / "data").iterdir()} == {"lock"}
         assert command(tmp_path / "data", "restore", str(saved)).returncode == 0
 
