@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import shutil
@@ -503,18 +502,6 @@ class TestPutInPlace:
         (tmp_path / "restoring" / "files").mkdir(parents=True)
         with data_directory(tmp_path):
             assert not (tmp_path / "restoring").exists()
-
-
-class TestFiles:
-    def test_a_file_is_put_back_under_its_key_and_no_other(self, tmp_path: Path) -> None:
-        files = FolderFileStore(tmp_path)
-        key, sha256, _ = files.put(new_id(), io.BytesIO(b"content"), 100)
-        files.delete(key)
-        assert files.put_back(key, io.BytesIO(b"content")) == sha256
-        for refused in (key, "../x", key + "/../../x", key.upper(), "", key + "\n"):
-            with pytest.raises(Invalid):
-                files.put_back(refused, io.BytesIO(b"x"))
-        assert list(files.stored_keys()) == [key]
 
 
 def test_the_list_of_digests_may_be_larger_than_what_is_held_in_memory(
