@@ -12,7 +12,7 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.table import Table
 
-from bench import findable, ingest, integrity, scale, search, startup
+from bench import findable, ingest, integrity, restore, scale, search, startup
 from bench.harness import ROOT, Figure, Report
 
 _ALL = {
@@ -22,6 +22,7 @@ _ALL = {
     "findable": findable,
     "scale": scale,
     "integrity": integrity,
+    "restore": restore,
 }
 _RESULTS = ROOT / "bench" / "results.json"
 

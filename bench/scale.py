@@ -23,8 +23,7 @@ _BATCH = 500
 
 def grow() -> dict[str, Any]:
     """CPU-seconds a passage with the model at both ends and of each step between, memory, and milliseconds a search."""
-    sentences = sentences_of(docstrings())
-    random_ = random.Random(0)
+    sentences, random_ = sentences_of(docstrings()), random.Random(0)
     with tempfile.TemporaryDirectory(prefix="pegasus-bench-") as directory:
         with opened(directory, embed_threads=1) as bench:
             first = add(bench, _WITH_MODEL, sentences, random_)
@@ -48,13 +47,13 @@ def sentences_of(documents: Sequence[dict[str, Any]]) -> list[str]:
 def add(bench: Bench, count: int, sentences: Sequence[str], random_: random.Random) -> float:
     """CPU-seconds a passage to take in so many documents of one passage each, and to index them."""
     begun = time.process_time()
-    for documents in _documents(count, sentences, random_):
+    for documents in documents_of(count, sentences, random_):
         bench.add(documents)
         bench.drain()
     return (time.process_time() - begun) / count
 
 
-def _documents(count: int, sentences: Sequence[str], random_: random.Random) -> Iterator[list[dict[str, str]]]:
+def documents_of(count: int, sentences: Sequence[str], random_: random.Random) -> Iterator[list[dict[str, str]]]:
     """Documents of one passage each, of sentences that really were written, in chance order."""
     for _ in range(count // _BATCH):
         yield [

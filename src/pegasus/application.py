@@ -11,9 +11,23 @@ from pegasus.chat.service import ChatService
 from pegasus.graph.service import GraphService
 from pegasus.integrity.service import IntegrityService
 from pegasus.jobs.runner import InProcessSignal, LaneWorker
-from pegasus.ports import FileStore, RelationalStore
+from pegasus.ports import FileStore, GraphStore, RelationalStore, VectorStore
 from pegasus.search.service import SearchService
 from pegasus.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Where everything is kept."""
+
+    relational: RelationalStore
+    vectors: VectorStore
+    graph: GraphStore
+    files: FileStore
+
+    def close(self) -> None:
+        for store in (self.vectors, self.graph, self.relational):
+            store.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
 from pegasus.access import service as access
 from pegasus.access.doorkeeper import Doorkeeper, Rates
 from pegasus.access.scopes import Scope
-from pegasus.application import Application
+from pegasus.application import Application, Stores
 from pegasus.chat.service import ChatService
-from pegasus.data_directory import KEY_FILE, data_directory
+from pegasus.data_directory import KEY_FILE, data_directory, replacing
 from pegasus.documents import service as documents
 from pegasus.domain import Lane, Rate, Source
-from pegasus.errors import Misconfigured, Unavailable
+from pegasus.errors import Conflict, Misconfigured, NotFound, Unavailable
 from pegasus.graph.service import GraphService
 from pegasus.ingestion.service import EntityFinder, Indexer
 from pegasus.ingestion.tasks import IngestTask, UnpackTask
@@ -40,6 +42,13 @@ from pegasus.sources import schemas as sources
 from pegasus.sources.scheduler import scheduling
 from pegasus.sources.tasks import SourceTask
 from pegasus.text.entities import find_mentions
+
+if TYPE_CHECKING:
+    from pegasus.integrity.archive import Manifest
+    from pegasus.integrity.backup import Progress
+    from pegasus.integrity.drill import Drill
+    from pegasus.integrity.encryption import Opened
+    from pegasus.integrity.restore import Restored
 
 log = structlog.get_logger(__name__)
 
@@ -79,17 +88,13 @@ def _stop(application: Application) -> None:
         log.warning("bootstrap.stopped_late", seconds=_STOP_SECONDS)
 
 
-def build(settings: Settings, directory: Path) -> Application:
-    """Open the embedded stores, at the newest schema, and put the services on them; nothing runs yet."""
+def open_stores(directory: Path, revision: str = HEAD) -> Stores:
+    """The embedded stores of a data directory, made where they are missing, with the schema at a revision."""
     from pegasus.adapters.chroma import ChromaVectorStore
-    from pegasus.adapters.extractive import ExtractiveAgent
     from pegasus.adapters.files import FolderFileStore
-    from pegasus.adapters.kreuzberg import KreuzbergTextExtractor
     from pegasus.adapters.ladybug import LadybugGraphStore
-    from pegasus.adapters.memory_limiter import InMemoryRateLimiter
     from pegasus.adapters.sqlite import SqliteRelationalStore
 
-    limit_arenas()
     try:
         (directory / "files").mkdir(exist_ok=True)
     except OSError as error:
@@ -97,10 +102,86 @@ def build(settings: Settings, directory: Path) -> Application:
             f"{directory} cannot be written: {error.strerror}.", hint="Check its permissions and the free space."
         ) from error
     relational = SqliteRelationalStore(directory / "pegasus.sqlite3")
-    relational.migrate(HEAD)
+    relational.migrate(revision)
     vectors = ChromaVectorStore(directory / "vectors")
     graph = LadybugGraphStore(directory / "graph.ladybug")
-    files = FolderFileStore(directory / "files")
+    return Stores(relational, vectors, graph, FolderFileStore(directory / "files"))
+
+
+@contextmanager
+def truth(directory: Path) -> Iterator[tuple[RelationalStore, FileStore]]:
+    """Rows and files of a data directory, whoever holds it: of these, unlike of vectors and graph, there may be more
+    users at a time. Raises ``NotFound`` where there are none."""
+    from pegasus.adapters.files import FolderFileStore
+    from pegasus.adapters.sqlite import SqliteRelationalStore
+
+    database = directory / "pegasus.sqlite3"
+    if not database.is_file():
+        raise NotFound(f"There is nothing in {directory} yet.", hint="Give another directory with --data.")
+    relational = SqliteRelationalStore(database)
+    try:
+        relational.migrate(HEAD)
+        yield relational, FolderFileStore(directory / "files")
+    finally:
+        relational.close()
+
+
+def restore(settings: Settings, archive: Opened, manifest: Manifest, progress: Progress) -> Restored:
+    """Restore a checked archive into the data directory. Raises ``Conflict`` when there are documents in it."""
+    from pegasus.integrity import restore as restoring
+
+    with data_directory(settings.data) as directory:
+        _check_empty(directory)
+        with replacing(directory) as folder:
+            return restoring.restore(archive, manifest, folder, open_stores, progress)
+
+
+def _check_empty(directory: Path) -> None:
+    try:
+        with truth(directory) as (relational, _), relational.read() as tx:
+            empty = not documents.any_at_all(tx)
+    except NotFound:
+        return
+    except Misconfigured:  # What cannot be opened may be somebody's documents all the same.
+        empty = False
+    if not empty:
+        raise Conflict(
+            f"There are documents in {directory}; a backup is restored only where there are none.",
+            hint="Give another directory with --data, or move this one away.",
+        )
+
+
+def drill(settings: Settings, archive: Opened, manifest: Manifest, progress: Progress) -> Drill:
+    """Restore a checked archive into a place of its own, search it and ask it, and take it away again."""
+    from pegasus.integrity import restore as restoring
+    from pegasus.integrity.drill import try_out
+
+    with _beside(settings.data) as folder:
+        restored = restoring.restore(archive, manifest, folder, open_stores, progress)
+        application = build(settings.model_copy(update={"data": folder}), folder)
+        try:
+            return try_out(restored, application.relational, application.search, application.chat, progress)
+        finally:
+            application.close()
+
+
+@contextmanager
+def _beside(directory: Path) -> Iterator[Path]:
+    """A passing folder on the data directory's disk, or, where nothing can be made there, wherever such are made."""
+    place = directory.parent if os.access(directory.parent, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix=f"{directory.name}-drill-", dir=place) as folder:
+        yield Path(folder)
+
+
+def build(settings: Settings, directory: Path) -> Application:
+    """Open the embedded stores, at the newest schema, and put the services on them; nothing runs yet."""
+    from pegasus.adapters.extractive import ExtractiveAgent
+    from pegasus.adapters.kreuzberg import KreuzbergTextExtractor
+    from pegasus.adapters.memory_limiter import InMemoryRateLimiter
+
+    limit_arenas()
+    stores = open_stores(directory)
+    relational, vectors, graph, files = stores.relational, stores.vectors, stores.graph, stores.files
     extractor = KreuzbergTextExtractor(
         timeout_seconds=settings.parse_timeout_seconds, memory_bytes=settings.parse_memory_bytes
     )
@@ -129,8 +210,8 @@ def build(settings: Settings, directory: Path) -> Application:
 
     def close() -> None:
         search.close()
-        for part in (extractor, vectors, graph, relational):
-            part.close()
+        extractor.close()
+        stores.close()
 
     return Application(
         settings=settings,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,8 @@ from pegasus.errors import Conflict, Misconfigured
 KEY_FILE = "key"
 SERVER_FILE = "server.json"
 _LOCK_FILE = "lock"
+# What is being restored, and what was restored in full and is only to be put in its place.
+_RESTORING, _RESTORED = "restoring", "restored"
 
 
 @contextmanager
@@ -42,6 +45,7 @@ def data_directory(path: Path) -> Iterator[Path]:
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
+        _settle(path)
         yield path
 
 
@@ -56,3 +60,38 @@ def holder(directory: Path) -> str | None:
         except BlockingIOError:
             return lock.read().strip()
     return None
+
+
+@contextmanager
+def replacing(directory: Path) -> Iterator[Path]:
+    """An empty folder, whose content takes the place of the directory's own when the block ends well.
+
+    The directory must be held. A process killed at any moment leaves either the old content or, from the one rename
+    on, all of the new: whoever opens the directory next finishes putting it in place. It is inside of the directory,
+    because that may be a mount, which nothing can be renamed over.
+    """
+    folder = directory / _RESTORING
+    folder.mkdir()
+    try:
+        yield folder
+        os.sync()  # All of it is on the disk before it counts as restored.
+        folder.replace(directory / _RESTORED)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    _settle(directory)
+
+
+def _settle(directory: Path) -> None:
+    """Drop what a restore left unfinished; put in place what it finished."""
+    shutil.rmtree(directory / _RESTORING, ignore_errors=True)
+    restored = directory / _RESTORED
+    if not restored.is_dir():
+        return
+    for part in restored.iterdir():
+        # With what an engine keeps beside its file: a write-ahead log must never be replayed into another database.
+        for old in directory.iterdir():
+            if old.name == part.name or old.name.startswith((f"{part.name}-", f"{part.name}.")):
+                shutil.rmtree(old) if old.is_dir() else old.unlink()
+        part.replace(directory / part.name)
+    restored.rmdir()

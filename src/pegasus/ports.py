@@ -43,6 +43,10 @@ class Transaction(Protocol):
         """The first row, or None."""
         ...
 
+    def load(self, table: Table, rows: Sequence[Parameters]) -> None:
+        """Insert whole rows, as a backup has them. Raises ``Invalid`` when they do not fit the table."""
+        ...
+
     def index_words(self, workspace_id: str, passage_ids: Sequence[str]) -> None:
         """Make stored passages findable by their words; call once for each, in the transaction that stores it."""
         ...
@@ -78,8 +82,27 @@ class Transaction(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What a stored table is made of, so that its rows can be copied without knowing what they mean."""
+
+    name: str
+    columns: Sequence[str]
+    key: Sequence[str]  # the columns of the primary key
+    binary: frozenset[str]  # the columns that hold bytes
+    references: Sequence[tuple[str, str, str]]  # (column, other table, its column) of each foreign key
+
+
 class RelationalStore(Protocol):
     """The truth. A transaction is committed when its block ends, rolled back when the block raises."""
+
+    def migrate(self, revision: str) -> None:
+        """Bring the schema forward to a revision of ``pegasus.migrations``."""
+        ...
+
+    def tables(self) -> Sequence[Table]:
+        """Every table of the schema, each after those that it references; without what the store adds for itself."""
+        ...
 
     def write(self) -> AbstractContextManager[Transaction]: ...
 
@@ -226,11 +249,20 @@ class GraphStore(Protocol):
     def close(self) -> None: ...
 
 
+class ByteSource(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
 class FileStore(Protocol):
     """The original files, by a key that the store makes."""
 
     def put(self, workspace_id: str, source: IO[bytes], max_bytes: int) -> tuple[str, str, int]:
         """Store a stream durably: (key, SHA-256, size). Raises ``TooLarge`` and keeps nothing beyond max_bytes."""
+        ...
+
+    def put_back(self, key: str, source: ByteSource) -> str:
+        """Store a stream durably under a key that such a store made before; its SHA-256. Raises ``Invalid`` for a key
+        that none can have made, or that is taken."""
         ...
 
     def path(self, key: str) -> AbstractContextManager[Path]:

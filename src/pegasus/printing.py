@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -221,3 +222,26 @@ def print_runs(runs: Sequence[Json]) -> None:
             out.print(f"{plain(run['source'])}: {plain(problem['detail'])}")
             if problem.get("hint"):
                 out.print(f"  Next: {plain(problem['hint'])}")
+
+
+def print_backup(made: Json) -> None:
+    counts = ", ".join(f"{n:,} {name}" for name, n in made["counts"].items())
+    size = made["size_bytes"] / 2**20
+    print(f"{made['file']}: {counts}, {size:,.1f} MiB, in {made['seconds']:.1f} s.")
+    print(f"SHA-256: {made['sha256']}")
+    print(f"See that it can be restored: pegasus restore {made['file']} --drill", file=sys.stderr)
+
+
+def print_restored(report: Json, directory: Path) -> None:
+    """What a restore or a drill has done, and how long each step took."""
+    archive = report["archive"]
+    print(f"Archive: {archive['created_at'][:19].replace('T', ' ')} UTC, by Pegasus {archive['pegasus']}, "
+          f"{archive['rows'].get('documents', 0):,} documents, {archive['rows'].get('passages', 0):,} passages, "
+          f"{archive['files']:,} files.")  # fmt: skip
+    print("Took:    " + ", ".join(f"{step} {seconds:.1f} s" for step, seconds in report["seconds"].items()))
+    if "passed" not in report:
+        print(f"Restored into {directory}. Serve it with: pegasus up")
+        return
+    print(f"Drill:   {report['found']} of {report['searches']} passages found by their words, "
+          f"{report['verified']} of {report['citations']} citations verified.")  # fmt: skip
+    print("PASSED: this backup can be restored." if report["passed"] else "FAILED: do not rely on this backup.")

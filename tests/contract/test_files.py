@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pegasus.adapters.files import FolderFileStore
-from pegasus.errors import NotFound, TooLarge, Unreadable
+from pegasus.errors import Invalid, NotFound, TooLarge, Unreadable
 from pegasus.identifiers import new_id
 from pegasus.ports import FileStore
 
@@ -128,3 +128,23 @@ def test_threads_store_at_once(store: FileStore) -> None:
         keys = list(pool.map(lambda content: put(store, content), contents, timeout=30))
     assert [content_of(store, key) for key in keys] == contents
     store.ping()
+
+
+def test_a_file_is_put_back_under_the_key_that_it_had_and_under_no_other(store: FileStore) -> None:
+    key = put(store, b"content")
+    store.delete(key)
+    assert store.put_back(key, io.BytesIO(b"content")) == hashlib.sha256(b"content").hexdigest()
+    for refused in (key, "../x", f"{key}/../../x", key.upper(), "", f"{key}\n", f"/{key}"):
+        with pytest.raises(Invalid):
+            store.put_back(refused, io.BytesIO(b"x"))
+    with store.path(key) as path:
+        assert path.read_bytes() == b"content"
+    assert list(store.stored_keys()) == [key]
+
+
+def test_of_a_stream_that_fails_nothing_is_put_back(store: FileStore) -> None:
+    key = put(store, b"content")
+    store.delete(key)
+    with pytest.raises(Unreadable):
+        store.put_back(key, Breaking(Unreadable("damaged")))
+    assert list(store.stored_keys()) == []

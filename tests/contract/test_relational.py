@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pegasus.access import service as access
 from pegasus.adapters.sqlite import SqliteRelationalStore
 from pegasus.domain import Filters
-from pegasus.errors import Unavailable
+from pegasus.errors import Invalid, Unavailable
 from pegasus.identifiers import new_id
 from pegasus.migrations import HEAD
 from pegasus.ports import RelationalStore, Transaction
@@ -557,3 +557,58 @@ def test_a_compacted_sqlite_store_has_no_byte_of_what_was_deleted(tmp_path: Path
     with store.read() as tx:
         assert tx.search_phrase(workspace_id, ["marimba"], 10) == [kept]
     store.close()
+
+
+class TestCopyingTables:
+    def test_each_table_comes_after_those_that_it_references(self, store: RelationalStore) -> None:
+        tables = store.tables()
+        names = [table.name for table in tables]
+        assert {"workspaces", "documents", "passages", "passage_embeddings", "jobs", "backups"} <= set(names)
+        assert not [name for name in names if "words" in name or "alembic" in name or "sqlite" in name]
+        for place, table in enumerate(tables):
+            assert table.key
+            assert {other for _, other, _ in table.references} <= set(names[: place + 1])
+        (embeddings,) = (table for table in tables if table.name == "passage_embeddings")
+        assert (list(embeddings.key), embeddings.binary) == (["passage_id"], {"vector"})
+        assert list(embeddings.references) == [("passage_id", "passages", "id")]
+
+    def test_the_index_of_words_is_no_table_of_the_schema(self, store: RelationalStore, workspace_id: str) -> None:
+        before = store.tables()
+        with store.write() as tx:
+            tx.index_words(workspace_id, [store_passage(tx, workspace_id, "sea")])
+        assert store.tables() == before
+
+    def test_rows_that_were_read_one_by_one_are_loaded_as_they_were(self, store: RelationalStore) -> None:
+        (table,) = (table for table in store.tables() if table.name == "workspaces")
+        for _ in range(5):
+            new_workspace(store)
+        with store.read() as tx:
+            rows = [
+                dict(row) for row in tx.each("SELECT * FROM workspaces WHERE id <> :id ORDER BY id", {"id": NOBODY})
+            ]
+        assert len(rows) == 5
+        with store.write() as tx:
+            tx.execute("DELETE FROM workspaces")
+            tx.load(table, rows)
+        with store.read() as tx:
+            assert [dict(row) for row in tx.all("SELECT * FROM workspaces ORDER BY id")] == rows
+
+    @pytest.mark.parametrize(
+        "row",
+        [
+            {"id": "x", "name": None, "created_at": 1},
+            {"id": "x", "name": ["a list"], "created_at": 1},
+            {"id": "x", "name": "no time"},
+            {"id": "x", "name": "a number that is too large", "created_at": 2**70},
+        ],
+    )
+    def test_rows_that_do_not_fit_are_refused_and_nothing_is_kept(self, store: RelationalStore, row: dict) -> None:
+        (table,) = (table for table in store.tables() if table.name == "workspaces")
+        with pytest.raises(Invalid, match="workspaces"), store.write() as tx:
+            tx.load(table, [{"id": "first", "name": "fits", "created_at": 1}, row])
+        with store.read() as tx:
+            assert tx.one("SELECT 1 FROM workspaces") is None
+
+    def test_a_workspace_that_is_no_id_is_no_part_of_a_statement(self, store: RelationalStore) -> None:
+        with pytest.raises(Invalid), store.write() as tx:
+            tx.index_words("x USING fts5(y); DROP TABLE jobs; --", [])

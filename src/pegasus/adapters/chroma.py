@@ -45,9 +45,11 @@ class ChromaVectorStore:
         return self._collections[workspace_id]
 
     def upsert(self, workspace_id: str, passage_ids: Sequence[str], vectors: Vectors) -> None:
-        if passage_ids:
+        # Chroma takes 5,461 at a time at most.
+        for first in range(0, len(passage_ids), _PAGE):
+            some = slice(first, first + _PAGE)
             with self._call():
-                self._collection(workspace_id).upsert(ids=list(passage_ids), embeddings=vectors)
+                self._collection(workspace_id).upsert(ids=list(passage_ids[some]), embeddings=vectors[some])
 
     def delete(self, workspace_id: str, passage_ids: Sequence[str]) -> None:
         if passage_ids:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from pegasus.errors import NotFound, TooLarge, Unavailable
+from pegasus.errors import Invalid, NotFound, TooLarge, Unavailable
+from pegasus.ports import ByteSource
 
 _BLOCK = 2**18
+_KEY = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/([0-9a-f]{2})/\2[0-9a-f]{30}")
 
 
 class FolderFileStore:
@@ -24,6 +27,15 @@ class FolderFileStore:
     def put(self, workspace_id: str, source: IO[bytes], max_bytes: int) -> tuple[str, str, int]:
         name = uuid.uuid4().hex
         key = f"{workspace_id}/{name[:2]}/{name}"
+        digest, size = self._write(key, source, max_bytes)
+        return key, digest, size
+
+    def put_back(self, key: str, source: ByteSource) -> str:
+        if not _KEY.fullmatch(key) or (self._directory / key).exists():
+            raise Invalid(f"No file can be put under the key {key[:200]!r}.")
+        return self._write(key, source, None)[0]
+
+    def _write(self, key: str, source: ByteSource, max_bytes: int | None) -> tuple[str, int]:
         target = self._directory / key
         digest, size = hashlib.sha256(), 0
         try:
@@ -31,7 +43,8 @@ class FolderFileStore:
             with target.open("xb") as file:
                 while block := source.read(_BLOCK):
                     size += len(block)
-                    _check_size(size, max_bytes)
+                    if max_bytes is not None:
+                        _check_size(size, max_bytes)
                     digest.update(block)
                     file.write(block)
                 file.flush()
@@ -44,7 +57,7 @@ class FolderFileStore:
                     f"The file could not be stored: {error}.", hint="Check the free disk space."
                 ) from error
             raise
-        return key, digest.hexdigest(), size
+        return digest.hexdigest(), size
 
     @contextmanager
     def path(self, key: str) -> Iterator[Path]:

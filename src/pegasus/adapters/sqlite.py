@@ -16,8 +16,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from pegasus.domain import Filters
-from pegasus.errors import Misconfigured, Unavailable
-from pegasus.ports import Parameters
+from pegasus.errors import Invalid, Misconfigured, Unavailable
+from pegasus.identifiers import is_id
+from pegasus.ports import Parameters, Table
 
 _READERS = 8
 _CACHE_KIBIBYTES = 16_384
@@ -60,21 +61,24 @@ class SqliteRelationalStore:
             ) from error
         return connection
 
-    def migrate(self, head: str) -> None:
-        """Bring the schema to ``head``; Alembic is loaded only when there is something to do."""
-        if self._revision() == head:
+    def migrate(self, revision: str) -> None:
+        """Bring the schema to ``revision``; Alembic is loaded only when there is something to do."""
+        if self._revision() == revision:
             return
         from alembic import command
         from alembic.config import Config
         from sqlalchemy import create_engine
+        from sqlalchemy.exc import OperationalError
 
         config = Config()
         config.set_main_option("script_location", "pegasus:migrations")
         engine = create_engine(f"sqlite:///{self._path}")
-        with engine.begin() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, head)
-        engine.dispose()
+        try:
+            with _unavailable(OperationalError), engine.begin() as connection:
+                config.attributes["connection"] = connection
+                command.upgrade(config, revision)
+        finally:
+            engine.dispose()
 
     def _revision(self) -> str | None:
         try:
@@ -82,6 +86,15 @@ class SqliteRelationalStore:
         except sqlite3.OperationalError:  # No such table: a new file.
             return None
         return row["version_num"] if row else None
+
+    def tables(self) -> list[Table]:
+        with self.read() as tx:
+            # Alembic's own table and the shadow tables of FTS5 are no part of the schema's rows.
+            names = tx.all(
+                "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table'"
+                " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name <> 'alembic_version' ORDER BY name"
+            )
+            return _referenced_first([_table(tx, row["name"]) for row in names])
 
     @contextmanager
     def write(self) -> Iterator[SqliteTransaction]:
@@ -143,13 +156,13 @@ class SqliteRelationalStore:
 
 
 @contextmanager
-def _unavailable() -> Iterator[None]:
+def _unavailable(kind: type[Exception] = sqlite3.OperationalError) -> Iterator[None]:
     """A full disk, a lost mount or a locked file is not the caller's fault and may pass."""
     try:
         yield
-    except sqlite3.OperationalError as error:
+    except kind as error:
         raise Unavailable(
-            f"The relational store cannot do this now: {error}.",
+            f"The relational store cannot do this now: {getattr(error, 'orig', error)}.",
             hint="Check the free space and the permissions of the data directory, then try again.",
         ) from error
 
@@ -176,6 +189,13 @@ class SqliteTransaction:
         with closing(self._connection.execute(sql, parameters)) as cursor:
             row: sqlite3.Row | None = cursor.fetchone()
             return row
+
+    def load(self, table: Table, rows: Sequence[Parameters]) -> None:
+        columns, values = ", ".join(table.columns), ", ".join(f":{column}" for column in table.columns)
+        try:
+            self.execute_many(f"INSERT INTO {table.name} ({columns}) VALUES ({values})", rows)
+        except (sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError, OverflowError) as error:
+            raise Invalid(f"Rows do not fit the table {table.name}: {error}.") from error
 
     def index_words(self, workspace_id: str, passage_ids: Sequence[str]) -> None:
         create_words(self._connection, workspace_id)
@@ -278,6 +298,28 @@ class SqliteTransaction:
         return row["n"] if row else 0
 
 
+def _table(tx: SqliteTransaction, name: str) -> Table:
+    columns = tx.all("SELECT name, type, pk FROM pragma_table_info(:name) ORDER BY cid", {"name": name})
+    references = tx.all('SELECT "from", "table", "to" FROM pragma_foreign_key_list(:name)', {"name": name})
+    return Table(
+        name,
+        [row["name"] for row in columns],
+        [row["name"] for row in sorted(columns, key=lambda row: row["pk"]) if row["pk"]],
+        frozenset(row["name"] for row in columns if row["type"] == "BLOB"),
+        [(row["from"], row["table"], row["to"]) for row in references],
+    )
+
+
+def _referenced_first(tables: Sequence[Table]) -> list[Table]:
+    ordered: dict[str, Table] = {}
+    while waiting := [table for table in tables if table.name not in ordered]:
+        ready = [t for t in waiting if {other for _, other, _ in t.references} <= {*ordered, t.name}]
+        ordered.update((table.name, table) for table in ready)
+        if not ready:
+            raise ValueError(f"the tables {[table.name for table in waiting]} reference each other in a circle")
+    return list(ordered.values())
+
+
 def _any_of(terms: Sequence[str]) -> str:
     return " OR ".join(map(_quoted, terms))
 
@@ -304,11 +346,17 @@ def create_words(connection: sqlite3.Connection, workspace_id: str) -> None:
 
 
 def _words_table(workspace_id: str) -> str:
-    return f"words_{uuid.UUID(workspace_id).hex}"
+    return f"words_{_hex(workspace_id)}"
 
 
 def _passages_view(workspace_id: str) -> str:
-    return f"passages_{uuid.UUID(workspace_id).hex}"
+    return f"passages_{_hex(workspace_id)}"
+
+
+def _hex(workspace_id: str) -> str:
+    if not is_id(workspace_id):  # A restored row may say anything, and this becomes part of a statement.
+        raise Invalid(f"{workspace_id[:100]!r} is not the id of a workspace.")
+    return uuid.UUID(workspace_id).hex
 
 
 def _filter_condition(workspace_id: str, filters: Filters) -> tuple[str, Parameters]:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pegasus.cli import audit, documents, integrity, jobs, keys, service, sources, workspaces
+from pegasus.cli import audit, backup, documents, integrity, jobs, keys, service, sources, workspaces
 from pegasus.errors import PegasusError
 from pegasus.text.lines import visible
 
@@ -23,7 +23,7 @@ app = typer.Typer(
 )
 for command in (
     service.up, documents.add, documents.search, documents.ask, documents.erase,
-    integrity.check, integrity.rebuild, integrity.compact,
+    integrity.check, integrity.rebuild, integrity.compact, backup.backup, backup.restore,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(jobs.app, name="jobs")

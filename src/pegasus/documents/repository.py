@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pegasus.domain import Document, DocumentState, DocumentText
@@ -12,6 +12,12 @@ from pegasus.ports import Row, Transaction
 _SELECT = (
     "SELECT d.*, (SELECT json_group_array(t.tag) FROM (SELECT tag FROM document_tags WHERE document_id = d.id"
     " ORDER BY tag) t) AS tags FROM documents d"
+)
+
+# The stored files of documents that are not being erased.
+_ORIGINALS = (
+    "FROM document_versions v JOIN documents d ON d.id = v.document_id WHERE v.file_key IS NOT NULL"
+    " AND d.state <> 'erasing'"
 )
 
 
@@ -240,6 +246,24 @@ def is_file_known(tx: Transaction, file_key: str) -> bool:
 
 def known_files(tx: Transaction) -> set[str]:
     return {row["file_key"] for row in tx.all("SELECT file_key FROM document_versions WHERE file_key IS NOT NULL")}
+
+
+def count_originals(tx: Transaction) -> int:
+    row = tx.one(f"SELECT count(DISTINCT v.file_key) AS n {_ORIGINALS}")
+    return row["n"] if row else 0
+
+
+def originals(tx: Transaction) -> Iterator[tuple[str, str]]:
+    for row in tx.each(f"SELECT DISTINCT v.file_key, v.sha256 {_ORIGINALS} ORDER BY v.file_key"):
+        yield row["file_key"], row["sha256"]
+
+
+def any_at_all(tx: Transaction) -> bool:
+    return tx.one("SELECT 1 FROM documents LIMIT 1") is not None
+
+
+def any_erasing(tx: Transaction) -> bool:
+    return tx.one("SELECT 1 FROM documents WHERE state = 'erasing' LIMIT 1") is not None
 
 
 def update_version(tx: Transaction, document: Document, changes: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -407,6 +407,27 @@ def is_file_known(tx: Transaction, file_key: str) -> bool:
 def known_files(tx: Transaction) -> set[str]:
     """Keys of all stored files that a version names."""
     return repository.known_files(tx)
+
+
+# For a backup, which takes whole tables: the rows of ``documents`` that it may take.
+NOT_ERASING = "state <> 'erasing'"
+
+
+def any_at_all(tx: Transaction) -> bool:
+    return repository.any_at_all(tx)
+
+
+def any_erasing(tx: Transaction) -> bool:
+    return repository.any_erasing(tx)
+
+
+def count_originals(tx: Transaction) -> int:
+    return repository.count_originals(tx)
+
+
+def originals(tx: Transaction) -> Iterator[tuple[str, str]]:
+    """(key, SHA-256) of the stored files of all documents that are not being erased."""
+    return repository.originals(tx)
 
 
 def remove(tx: Transaction, document_id: str) -> None:

@@ -329,6 +329,20 @@ def embeddings(tx: Transaction, ids: Sequence[str]) -> dict[str, Vector]:
     return found
 
 
+def samples(tx: Transaction, count: int) -> list[tuple[str, Passage]]:
+    """(workspace, passage) of up to ``count`` indexed passages, from all over."""
+    ends = tx.one("SELECT min(seq) AS first, max(seq) AS last FROM passages WHERE indexed = 1")
+    if ends is None or ends["first"] is None:
+        return []
+    step = max(1, (ends["last"] - ends["first"] + 1) // count)
+    found = {}
+    for seq in range(ends["first"], ends["last"] + 1, step):
+        row = tx.one("SELECT * FROM passages WHERE seq >= :seq AND indexed = 1 ORDER BY seq LIMIT 1", {"seq": seq})
+        if row:
+            found[row["id"]] = (row["workspace_id"], passage_from(row))
+    return list(found.values())[:count]
+
+
 def _slices(values: Sequence[str]) -> Iterable[Sequence[str]]:
     return (values[first : first + _LIST_CHUNK] for first in range(0, len(values), _LIST_CHUNK))
 

@@ -89,6 +89,11 @@ def passages(tx: Transaction, workspace_id: str, passage_ids: Sequence[str]) -> 
     return repository.passages(tx, workspace_id, passage_ids)
 
 
+def samples(tx: Transaction, count: int) -> list[tuple[str, Passage]]:
+    """(workspace, passage) of some indexed passages, from all over the store."""
+    return repository.samples(tx, count)
+
+
 def filtered_passages(tx: Transaction, workspace_id: str, filters: Filters) -> list[str]:
     return repository.filtered_passages(tx, workspace_id, filters)
 

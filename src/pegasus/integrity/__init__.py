@@ -1,1 +1,1 @@
-"""Whether the stores agree, and how they are brought to agree; what proves an erasure."""
+"""Whether the stores agree, how they are brought to agree or had back; what proves an erasure."""

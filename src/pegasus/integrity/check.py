@@ -104,7 +104,7 @@ class Check:
     vectors: VectorStore
     graph: GraphStore
     files: FileStore
-    embedder: Embedder
+    embedder: Embedder | None  # None: embeddings are taken as they are, whatever model made them.
     counted: Counter[str] = field(default_factory=Counter)
 
     def run(self, workspace_id: str | None = None) -> Iterator[Step | Difference]:
@@ -201,8 +201,9 @@ class Check:
         if not sound:
             yield Kind.PASSAGE_CHANGED
         if passage["indexed"]:
-            size = 4 * self.embedder.dimensions
-            if passage["model"] != self.embedder.name or passage["vector_bytes"] != size:
+            if self.embedder and (passage["model"], passage["vector_bytes"]) != (
+                self.embedder.name, 4 * self.embedder.dimensions,
+            ):  # fmt: skip
                 yield Kind.EMBEDDING_STALE
         elif ready:
             yield Kind.NOT_INDEXED

@@ -30,6 +30,47 @@ def enqueue_compaction(tx: Transaction, asked_by: str) -> Job:
     return jobs.enqueue(tx, asked_by, "compact", Lane.INDEX, "rebuild")
 
 
+Report = Callable[[str, int, int], None]  # Which store, how much of it is done, how much there is. It may raise.
+
+
+def full_text(relational: RelationalStore, report: Report) -> None:
+    with relational.read() as tx:
+        workspaces = repository.workspaces(tx)
+    for n, workspace_id in enumerate(workspaces):
+        report(FULL_TEXT, n, len(workspaces))
+        with relational.write() as tx:
+            tx.rebuild_words(workspace_id)
+
+
+def vectors(relational: RelationalStore, store: VectorStore, report: Report) -> None:
+    """From the embeddings in the rows, without the model, in the order in which the passages came."""
+
+    def pages(tx: Transaction) -> Iterator[tuple[str, Sequence[str], Vectors]]:
+        after = done = 0
+        total = repository.all_indexed(tx)
+        while rows := repository.embeddings_after(tx, after, _PAGE_PASSAGES):
+            after, done = rows[-1]["seq"], done + len(rows)
+            for workspace_id in dict.fromkeys(row["workspace_id"] for row in rows):
+                some = [row for row in rows if row["workspace_id"] == workspace_id]
+                embeddings = np.frombuffer(b"".join(row["vector"] for row in some), "<f4").reshape(len(some), -1)
+                yield workspace_id, [row["id"] for row in some], embeddings
+            report(VECTORS, done, total)
+
+    with relational.read() as tx:
+        store.rebuild(pages(tx))
+
+
+def graph(relational: RelationalStore, store: GraphStore, report: Report) -> None:
+    def part(name: str) -> Iterator[Any]:
+        for n, row in enumerate(repository.graph_rows(tx, name)):
+            if n % _REPORT_EVERY == 0:
+                report(f"{GRAPH} {name}", n, n)
+            yield row
+
+    with relational.read() as tx:
+        store.rebuild(GraphContents(*map(part, GraphContents.__dataclass_fields__)))
+
+
 class RebuildTask:
     """Make derived stores anew from the rows; ``compact`` does so with all of them and with the rows themselves."""
 
@@ -43,11 +84,17 @@ class RebuildTask:
     def _rebuild(self, job: Job, owner: str) -> None:
         begun = time.time()
         stores = DERIVED if job.kind == "compact" else job.payload["stores"]
-        parts: dict[str, Callable[[Job, str], None]] = {
-            FULL_TEXT: self._full_text, VECTORS: self._rebuild_vectors, GRAPH: self._rebuild_graph
-        }  # fmt: skip
+
+        def report(step: str, done: int, total: int) -> None:
+            self._report(job, owner, step, done, total)
+
+        parts: dict[str, Callable[[], None]] = {
+            FULL_TEXT: lambda: full_text(self._relational, report),
+            VECTORS: lambda: vectors(self._relational, self._vectors, report),
+            GRAPH: lambda: graph(self._relational, self._graph, report),
+        }
         for store in (name for name in parts if name in stores):
-            parts[store](job, owner)
+            parts[store]()
         result: dict[str, Any] = {"rebuilt": list(stores)}
         if job.kind == "compact":
             self._report(job, owner, "compact", 0, 1)
@@ -56,39 +103,6 @@ class RebuildTask:
                 result["erasures_purged"] = repository.mark_purged(tx, begun, time.time())
         with self._relational.write() as tx:
             jobs.succeed(tx, job, owner, result)
-
-    def _full_text(self, job: Job, owner: str) -> None:
-        with self._relational.read() as tx:
-            workspaces = repository.workspaces(tx)
-        for n, workspace_id in enumerate(workspaces):
-            self._report(job, owner, FULL_TEXT, n, len(workspaces))
-            with self._relational.write() as tx:
-                tx.rebuild_words(workspace_id)
-
-    def _rebuild_vectors(self, job: Job, owner: str) -> None:
-        def pages(tx: Transaction) -> Iterator[tuple[str, Sequence[str], Vectors]]:
-            after = done = 0
-            total = repository.all_indexed(tx)
-            while rows := repository.embeddings_after(tx, after, _PAGE_PASSAGES):
-                after, done = rows[-1]["seq"], done + len(rows)
-                for workspace_id in dict.fromkeys(row["workspace_id"] for row in rows):
-                    some = [row for row in rows if row["workspace_id"] == workspace_id]
-                    vectors = np.frombuffer(b"".join(row["vector"] for row in some), "<f4").reshape(len(some), -1)
-                    yield workspace_id, [row["id"] for row in some], vectors
-                self._report(job, owner, VECTORS, done, total)
-
-        with self._relational.read() as tx:
-            self._vectors.rebuild(pages(tx))
-
-    def _rebuild_graph(self, job: Job, owner: str) -> None:
-        def part(name: str) -> Iterator[Any]:
-            for n, row in enumerate(repository.graph_rows(tx, name)):
-                if n % _REPORT_EVERY == 0:
-                    self._report(job, owner, f"{GRAPH} {name}", n, n)
-                yield row
-
-        with self._relational.read() as tx:
-            self._graph.rebuild(GraphContents(*map(part, GraphContents.__dataclass_fields__)))
 
     def _report(self, job: Job, owner: str, step: str, done: int, total: int) -> None:
         with self._relational.write() as tx:

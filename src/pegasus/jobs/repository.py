@@ -172,6 +172,13 @@ def payloads(tx: Transaction, kind: str, states: Sequence[JobState]) -> list[Map
     return [json.loads(row["payload"]) for row in rows]
 
 
+def files_to_unpack(tx: Transaction) -> set[str]:
+    rows = tx.all(
+        "SELECT payload FROM jobs WHERE kind = 'unpack' AND step = 'unpack' AND state NOT IN ('succeeded', 'cancelled')"
+    )
+    return {json.loads(row["payload"])["file_key"] for row in rows}
+
+
 def has_unfinished_child(tx: Transaction, parent_id: str) -> bool:
     return (
         tx.one(f"SELECT 1 FROM jobs WHERE parent_id = :id AND state IN {_UNFINISHED} LIMIT 1", {"id": parent_id})

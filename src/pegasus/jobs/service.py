@@ -247,6 +247,11 @@ def archive_files(tx: Transaction) -> set[str]:
     return {payload["file_key"] for payload in repository.payloads(tx, "unpack", states)}
 
 
+def files_to_unpack(tx: Transaction) -> set[str]:
+    """Those of ``archive_files`` that are there for certain: an archive goes when its last member is taken in."""
+    return repository.files_to_unpack(tx)
+
+
 def settle_parent(tx: Transaction, parent_id: str) -> None:
     """Finish a batch whose items are all taken in and none of whose jobs is unfinished."""
     parent = repository.get(tx, parent_id)
