@@ -162,7 +162,7 @@ def test_a_body_of_two_lengths_hides_no_second_request(address: str, headers: by
         b"GET http://elsewhere.invalid/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
         b"GET /health?" + b"&a=%00" * 10_000 + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
         b"GET /health HTTP/1.1\r\nHost: localhost\r\nCookie: " + b"a=b; " * 10_000 + b"\r\nConnection: close\r\n\r\n",
-        b"GET /health HTTP/1.0\r\n\r\n",
+        b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n",
     ],
 )  # fmt: skip
 def test_an_odd_but_proper_request_is_answered_in_full(address: str, request_bytes: bytes) -> None:

@@ -354,7 +354,8 @@ class TestBatch:
         parts = urlsplit(address)
         lines = b"".join(b'{"text": "Sent before the line broke, %d."}\n' % n for n in range(30))
         key = http.headers["x-api-key"].encode()
-        head = b"POST /v1/documents/batch HTTP/1.1\r\nHost: x\r\nX-API-Key: %s\r\nTransfer-Encoding: chunked\r\n\r\n"
+        head = b"POST /v1/documents/batch HTTP/1.1\r\nHost: localhost\r\nX-API-Key: %s\r\n"
+        head += b"Transfer-Encoding: chunked\r\n\r\n"
         with socket.create_connection((parts.hostname or "", parts.port or 0)) as connection:
             connection.sendall(head % key + b"%x\r\n" % len(lines) + lines + b"\r\n8\r\n{")
             job = self.open_job(client, some=25)

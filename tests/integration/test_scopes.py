@@ -120,7 +120,9 @@ def keys(application: Application, address: str) -> Iterator[dict[Scope, httpx.C
     with application.relational.write() as tx:
         workspace_id = access.create_workspace(tx, "scopes")
         made = {scope: access.create_key(tx, workspace_id, scope.value, scope=scope)[1] for scope in ALL}
-    clients = {scope: httpx.Client(base_url=address, headers={"X-API-Key": key}) for scope, key in made.items()}
+    clients = {
+        scope: httpx.Client(base_url=address, headers={"X-API-Key": key}, timeout=60) for scope, key in made.items()
+    }
     yield clients
     for client in clients.values():
         client.close()

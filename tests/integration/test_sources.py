@@ -387,7 +387,8 @@ class TestRunning:
         source = workspace.add("site", {"kind": "sitemap", "url": site.url("/sitemap.xml")})
         job = workspace.client.call("POST", f"/v1/sources/{source}/run")["job"]["id"]
         until(lambda: workspace.client.call("GET", f"/v1/jobs/{job}")["error"])
-        assert sum(path in paths for path, _ in site.requests) == 6
+        # Given up after five failures in a row; the next try may have begun by now.
+        assert 6 <= sum(path in paths for path, _ in site.requests) < len(paths)
         site.answers.clear()
         for path in paths[1:]:
             site.text(path, "Page", f"Works at {path} again.")

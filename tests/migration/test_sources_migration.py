@@ -42,7 +42,9 @@ def test_a_directory_of_the_first_schema_upgrades_in_place(old: SqliteRelational
     tables = ["workspaces", "documents", "document_uris", "document_versions", "passages", "jobs"]
     before = rows(tmp_path / "pegasus.sqlite3", tables)
     old.migrate(HEAD)
-    assert rows(tmp_path / "pegasus.sqlite3", tables) == before
+    after = rows(tmp_path / "pegasus.sqlite3", tables)
+    # Columns may have come; what was there is as it was.
+    assert {name: [row[: len(before[name][0])] for row in after[name]] for name in tables} == before
     with old.write() as tx:
         source = service.create(
             tx,

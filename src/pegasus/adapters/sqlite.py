@@ -67,12 +67,14 @@ class SqliteRelationalStore:
             return
         from alembic import command
         from alembic.config import Config
-        from sqlalchemy import create_engine
+        from sqlalchemy import create_engine, event
         from sqlalchemy.exc import OperationalError
 
         config = Config()
         config.set_main_option("script_location", "pegasus:migrations")
-        engine = create_engine(f"sqlite:///{self._path}")
+        # The driver would commit each change of the schema by itself, and a kill leave half of them.
+        engine = create_engine(f"sqlite:///{self._path}", connect_args={"isolation_level": None})
+        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
         try:
             with _unavailable(OperationalError), engine.begin() as connection:
                 config.attributes["connection"] = connection

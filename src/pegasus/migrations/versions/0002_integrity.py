@@ -43,6 +43,7 @@ def _index_words_over_views(connection: Any) -> None:
             continue
         for statement in (
             f"DROP TABLE words_{name}",
+            f"DROP VIEW IF EXISTS passages_{name}",
             f"CREATE VIEW passages_{name} AS SELECT seq, title, heading, text FROM passages"
             f" WHERE workspace_id = '{workspace_id}'",
             f"CREATE VIRTUAL TABLE words_{name} USING fts5(title, heading, text, content='passages_{name}',"
