@@ -422,7 +422,7 @@ class TestOlderVersions:
             writer.finish()
         bring_back(tmp_path / "a", tmp_path / "data")
         with truth(tmp_path / "data") as (relational, _):
-            assert rows(relational)["workspaces"] == [tables["workspaces"]]
+            assert rows(relational)["workspaces"] == [{**tables["workspaces"], "erasing_at": None}]
         with sqlite3.connect(tmp_path / "data" / "pegasus.sqlite3") as connection:
             assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == (HEAD,)
         connection.close()
