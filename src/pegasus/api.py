@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pegasus import __version__
+from pegasus import __version__, metrics
 from pegasus.access import endpoints as access
 from pegasus.application import Application
 from pegasus.chat import endpoints as chat
@@ -24,10 +24,12 @@ from pegasus.identifiers import new_id
 from pegasus.jobs import endpoints as jobs
 from pegasus.schemas import Schema
 from pegasus.search import endpoints as search
+from pegasus.usage import endpoints as usage
 from pegasus.web import PROBLEM_MEDIA_TYPE, App, KeyGate, problem_response
 
 log = structlog.get_logger("pegasus.access")
 
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 _MULTIPART_ROOM_BYTES = 2**20
 _UNLIMITED_PATHS = ("/v1/documents/batch",)  # It limits its lines itself.
 
@@ -58,7 +60,7 @@ class Readiness(Schema):
 def create_api(application: Application) -> FastAPI:
     api = FastAPI(title="Pegasus", version=__version__, description=DESCRIPTION, redoc_url=None)
     api.state.application = application
-    for feature in (documents, search, chat, graph, jobs, access):
+    for feature in (documents, search, chat, graph, jobs, access, usage):
         api.include_router(feature.router)
     api.add_api_route("/health", _health, tags=["service"], response_model=Health)
     api.add_api_route("/ready", _ready, tags=["service"], response_model=Readiness,
@@ -169,6 +171,13 @@ class BodyLimit:
         )
 
 
+def _measure(scope: Scope, status: int, seconds: float) -> None:
+    """By the route's template: paths and methods that callers make up must not each become a series."""
+    route = getattr(scope.get("route"), "path", "none")
+    method = scope["method"] if scope["method"] in _METHODS else "other"
+    metrics.HTTP_SECONDS.labels(method, route, str(status)).observe(seconds)
+
+
 class AccessLog:
     """One line a request, with an id that the answer carries too; the last resort for what nobody expected."""
 
@@ -202,4 +211,5 @@ class AccessLog:
                 await problem_response(error)(scope, receive, noting)
             finally:
                 took_ms = round((time.perf_counter() - begun) * 1000, 2)
+                _measure(scope, status, took_ms / 1000)
                 log.debug("http.request", method=scope["method"], path=scope["path"], status=status, took_ms=took_ms)

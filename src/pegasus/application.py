@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pegasus.access.service import Doorkeeper
 from pegasus.chat.service import ChatService
 from pegasus.graph.service import GraphService
+from pegasus.jobs.reaper import Reaper
 from pegasus.jobs.runner import InProcessSignal, LaneWorker
 from pegasus.ports import FileStore, RelationalStore
 from pegasus.search.service import SearchService
@@ -22,6 +23,7 @@ class Application:
     files: FileStore
     signal: InProcessSignal
     workers: tuple[LaneWorker, ...]
+    reaper: Reaper
     doorkeeper: Doorkeeper
     search: SearchService
     chat: ChatService

@@ -26,7 +26,6 @@ from pegasus.errors import Unavailable
 from pegasus.ingestion import intake
 from pegasus.ingestion import service as ingestion
 from pegasus.ingestion.tasks import UnpackTask
-from pegasus.jobs import repository
 from pegasus.jobs import service as jobs
 from pegasus.search.service import Mode
 from pegasus.settings import load_settings
@@ -575,7 +574,7 @@ def test_an_archive_that_a_crash_interrupted_is_taken_up_where_it_was(workspace:
     files = FillingUp(workspace.application.settings.data / "files", room_for=2)
     task = UnpackTask(workspace.relational, files, workspace.application.signal, 10**8, 10**9)
     with workspace.relational.write() as tx:
-        (job,) = repository.claim(tx, Lane.READ, 9, fresh=True, owner="killed", now=time.time(), lease_seconds=60)
+        (job,) = jobs.claim(tx, Lane.READ, 9, fresh=True, owner="killed", now=time.time(), lease_seconds=60, turns={})
     with pytest.raises(Unavailable):
         task.run([job], "killed")
     assert len(workspace.items(job.id)) == 2

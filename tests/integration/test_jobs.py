@@ -18,7 +18,7 @@ from pegasus.adapters.sqlite import SqliteRelationalStore
 from pegasus.domain import Job, JobState, Lane
 from pegasus.errors import Conflict, Invalid, NotFound, Unavailable
 from pegasus.identifiers import new_id
-from pegasus.jobs import repository, service
+from pegasus.jobs import policy, repository, service
 from pegasus.jobs.runner import InProcessSignal, LaneSettings, LaneWorker
 from pegasus.migrations import HEAD
 from pegasus.ports import Transaction
@@ -83,8 +83,9 @@ class Bench:
         self, owner: str, lane: Lane = Lane.READ, limit: int = 10, lease_seconds: float = 60, *, fresh: bool = True
     ) -> list[Job]:
         with self.store.write() as tx:
-            return repository.claim(
-                tx, lane, limit, fresh=fresh, owner=owner, now=time.time(), lease_seconds=lease_seconds
+            service.release_expired(tx, lane, time.time())
+            return service.claim(
+                tx, lane, limit, fresh=fresh, owner=owner, now=time.time(), lease_seconds=lease_seconds, turns={}
             )
 
     def make_due(self) -> None:
@@ -233,11 +234,11 @@ def test_a_job_is_claimed_again_when_its_lease_has_expired_and_not_before(bench:
 
 
 def test_a_renewed_lease_keeps_the_job(bench: Bench) -> None:
-    job_id = bench.enqueue()
+    bench.enqueue()
     bench.claim("slow worker")
     bench.expire_leases()
-    bench.do(repository.renew, [job_id], "slow worker", time.time() + 60)
-    bench.do(repository.renew, [job_id], "other worker", 1.0)
+    bench.do(repository.renew, "slow worker", time.time() + 60)
+    bench.do(repository.renew, "other worker", 1.0)
     assert not bench.worker().run_once()
 
 
@@ -322,10 +323,11 @@ def test_a_passing_fault_is_tried_again_later_and_later_and_in_the_end_is_dead(b
 
 
 def test_waits_grow_with_the_attempts_and_end_somewhere() -> None:
-    waits = [max(service.backoff_seconds(attempt) for _ in range(300)) for attempt in (1, 3, 5, 50, 2_000)]
-    assert waits[0] < waits[1] < waits[2] < 61
-    assert min(service.backoff_seconds(1) for _ in range(100)) >= 0.5
-    assert max(waits) < 61
+    away = Unavailable("no answer")
+    waits = [max(policy.wait_seconds(away, attempt) for _ in range(300)) for attempt in (1, 3, 5, 50, 2_000)]
+    assert waits[0] < waits[1] < waits[2] < 33
+    assert min(policy.wait_seconds(away, 1) for _ in range(100)) >= 0.5
+    assert max(waits) <= policy.LONGEST_WAIT_SECONDS + 0.5
 
 
 def test_a_fault_that_will_not_pass_fails_at_once(bench: Bench) -> None:

@@ -14,8 +14,9 @@ from fastapi.responses import StreamingResponse
 
 from pegasus.application import Application
 from pegasus.domain import Job, JobState
+from pegasus.ingestion import service as ingestion
 from pegasus.jobs import service
-from pegasus.jobs.schemas import JobOut
+from pegasus.jobs.schemas import JobDetail, JobOut, JobsRetried
 from pegasus.pagination import checked_cursor
 from pegasus.schemas import Cursor, PageOf
 from pegasus.web import KEEP_ALIVE_SECONDS, App, Caller, checked_id, event, problems
@@ -42,10 +43,11 @@ def list_jobs(
 
 
 @router.get("/{job_id}", responses=problems(401, 404, 422))
-def read_job(app: App, caller: Caller, job_id: str) -> JobOut:
-    """A job, with its state and progress."""
+def read_job(app: App, caller: Caller, job_id: str) -> JobDetail:
+    """A job, with its state, its progress and those of its attempts that ended badly."""
     with app.relational.read() as tx:
-        return JobOut.of(service.get(tx, caller.workspace_id, checked_id(job_id, "job")))
+        job = service.get(tx, caller.workspace_id, checked_id(job_id, "job"))
+        return JobDetail.with_history(job, service.attempts(tx, job))
 
 
 @router.get(
@@ -122,6 +124,19 @@ async def _events(app: Application, workspace_id: str, job_id: str) -> AsyncIter
         await asyncio.sleep(_LOOK_SECONDS)
 
 
+@router.post("/retry", responses=problems(401, 422))
+def retry_dead_jobs(
+    app: App,
+    caller: Caller,
+    kind: Annotated[str | None, Query(description="Only jobs of this kind", max_length=100)] = None,
+) -> JobsRetried:
+    """Queue all dead letters again, once what killed them is mended."""
+    with app.relational.write() as tx:
+        retried = service.retry_dead(tx, caller.workspace_id, kind)
+    app.signal.notify_all()
+    return JobsRetried(retried=len(retried))
+
+
 @router.post("/{job_id}/retry", responses=problems(401, 404, 409, 422))
 def retry_job(app: App, caller: Caller, job_id: str) -> JobOut:
     """Queue a failed, dead or cancelled job again."""
@@ -135,4 +150,4 @@ def retry_job(app: App, caller: Caller, job_id: str) -> JobOut:
 def cancel_job(app: App, caller: Caller, job_id: str) -> JobOut:
     """Stop a queued or running job, of a batch also its items; what earlier steps have stored stays."""
     with app.relational.write() as tx:
-        return JobOut.of(service.cancel(tx, caller.workspace_id, checked_id(job_id, "job")))
+        return JobOut.of(ingestion.cancel(tx, caller.workspace_id, checked_id(job_id, "job")))
