@@ -18,6 +18,8 @@ ROUTES = [
     ("GET", "/ready", 200),
     ("POST", "/v1/documents", 202),
     ("POST", "/v1/documents/batch", 202),
+    ("GET", "/metrics", 200),
+    ("GET", "/v1/usage", 200),
     ("GET", "/v1/documents", 200),
     ("GET", "/v1/documents/{document_id}", 200),
     ("GET", "/v1/documents/{document_id}/content", 200),
@@ -35,6 +37,7 @@ ROUTES = [
     ("GET", "/v1/jobs/{job_id}", 200),
     ("GET", "/v1/jobs/{job_id}/results", 200),
     ("GET", "/v1/jobs/{job_id}/events", 200),
+    ("POST", "/v1/jobs/retry", 200),
     ("POST", "/v1/jobs/{job_id}/retry", 200),
     ("POST", "/v1/jobs/{job_id}/cancel", 200),
     ("GET", "/v1/keys", 200),
@@ -48,11 +51,10 @@ LATER = [
     ("POST", "/v1/sources"),
     ("DELETE", "/v1/sources/{source_id}"),
     ("POST", "/v1/sources/{source_id}/run"),
-    ("GET", "/v1/usage"),
     ("GET", "/v1/integrity"),
     ("POST", "/v1/integrity/repair"),
 ]
-EVERYBODYS = ("/health", "/ready")
+EVERYBODYS = ("/health", "/ready", "/metrics")  # The last has a token of its own.
 METHODS = ("get", "post", "put", "patch", "delete", "head", "options", "trace")
 
 # What OpenAPI 3.1 asks of the parts of a document; the forms of data are checked as JSON Schema 2020-12.

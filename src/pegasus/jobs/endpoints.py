@@ -13,7 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
 from pegasus.application import Application
-from pegasus.domain import Job, JobState
+from pegasus.domain import JobState
 from pegasus.ingestion import service as ingestion
 from pegasus.jobs import service
 from pegasus.jobs.schemas import JobDetail, JobOut, JobsRetried
@@ -105,9 +105,10 @@ def job_events(app: App, caller: Caller, job_id: str) -> StreamingResponse:
 
 
 async def _events(app: Application, workspace_id: str, job_id: str) -> AsyncIterator[bytes]:
-    def look() -> Job:
+    def look() -> JobDetail:
         with app.relational.read() as tx:
-            return service.get(tx, workspace_id, job_id)
+            job = service.get(tx, workspace_id, job_id)
+            return JobDetail.with_history(job, service.attempts(tx, job))
 
     yield b": connected\n\n"
     seen, spoke = None, time.monotonic()
@@ -115,7 +116,7 @@ async def _events(app: Application, workspace_id: str, job_id: str) -> AsyncIter
         job = await run_in_threadpool(look)
         if job != seen:
             seen, spoke = job, time.monotonic()
-            yield event("done" if job.state.finished else "progress", JobOut.of(job))
+            yield event("done" if job.state.finished else "progress", job)
             if job.state.finished:
                 return
         elif time.monotonic() - spoke > KEEP_ALIVE_SECONDS:

@@ -414,7 +414,6 @@ def count_by_state(tx: Transaction, workspace_id: str) -> dict[JobState, int]:
 
 
 def oldest_waiting_seconds(tx: Transaction, workspace_id: str) -> float | None:
-    """For how long the oldest job of a workspace that is due waits; None when none does."""
-    now = time.time()
-    since = repository.waiting_since(tx, workspace_id, now)
-    return None if since is None else max(0.0, now - since)
+    """The age of the oldest queued job of a workspace; None when none is."""
+    since = repository.waiting_since(tx, workspace_id)
+    return None if since is None else max(0.0, time.time() - since)

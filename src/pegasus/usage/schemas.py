@@ -11,7 +11,7 @@ from pegasus.usage.service import Usage
 
 class QueueOut(Schema):
     waiting: int = Field(description="Jobs that are queued, those that wait for another try included")
-    oldest_seconds: float | None = Field(description="For how long the oldest that is due has waited")
+    oldest_seconds: float | None = Field(description="The age of the oldest of them")
 
 
 class UsageOut(Schema):

@@ -27,7 +27,8 @@ STATEMENTS = (
     "CREATE INDEX jobs_tried ON jobs (lane, priority, workspace_id, run_after, id)"
     " WHERE state = 'queued' AND attempts > 0",
     "CREATE INDEX jobs_running ON jobs (lane, lease_until) WHERE state = 'running'",
-    "CREATE INDEX jobs_by_state ON jobs (state, workspace_id, id)",
+    "CREATE INDEX jobs_by_state ON jobs (workspace_id, state, id)",
+    "CREATE INDEX jobs_dead ON jobs (workspace_id) WHERE state = 'dead'",
 )
 
 
