@@ -6,6 +6,7 @@ Tags and times are filtered in the relational store, not by Chroma's ``where``: 
 
 from __future__ import annotations
 
+import ctypes
 import shutil
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -139,6 +140,7 @@ def _open(directory: Path) -> Any:
     import chromadb
     from chromadb.config import Settings
 
+    _clear_memory_before_use()
     try:
         return chromadb.PersistentClient(str(directory), settings=Settings(anonymized_telemetry=False))
     except Exception as error:  # Its engine raises its own kinds, and Python's, for a damaged database.
@@ -146,6 +148,17 @@ def _open(directory: Path) -> Any:
             f"The vectors in {directory} cannot be opened: {error}.",
             hint="They can be made anew from the rows: remove that directory, then run: pegasus check --repair",
         ) from error
+
+
+def _clear_memory_before_use() -> None:
+    """Have the C library hand out cleared memory, in this process from now on.
+
+    hnswlib's arrays have room for further vectors, which it does not clear and writes to its files as it is: with what
+    the process had there before, such as ids and texts of documents that have been erased since.
+    """
+    m_perturb = -6  # malloc.h: blocks are filled with this byte when freed, and with its complement when handed out.
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):  # Of glibc alone; macOS clears freed blocks by itself.
+        mallopt(m_perturb, 0xFF)
 
 
 def _collection_of(client: Any, workspace_id: str) -> Any:
