@@ -106,7 +106,7 @@ def print_job(job: Json, items: Sequence[Json]) -> None:
         tried = table("#", "step", "began", "ended", "outcome", "why")
         for attempt in job["history"]:
             times = [attempt[name][:19].replace("T", " ") for name in ("started_at", "ended_at")]
-            why = escape(attempt["error"].get("detail", ""))
+            why = plain(attempt["error"].get("detail", ""))
             tried.add_row(str(attempt["number"]), attempt["step"], *times, attempt["outcome"], why)
         out.print("Attempts that ended badly:")
         out.print(tried)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import jsonschema
 import pytest
 
@@ -191,6 +193,17 @@ def test_every_operation_names_the_errors_that_all_can_have(operations: dict[str
             assert "404" in operation["responses"], name
         if "requestBody" in operation and name != "POST /v1/documents/batch":  # Its lines are refused one by one.
             assert "422" in operation["responses"], name
+
+
+@pytest.mark.parametrize(("method", "path", "status"), ROUTES)
+def test_nothing_is_answered_without_a_valid_key(address: str, method: str, path: str, status: int) -> None:
+    url = address + re.sub(r"\{\w+\}", "0198c3f2-6d3e-7c41-9b3a-0c1de87cd9d1", path)
+    refused = 404 if path == "/metrics" else 401
+    wanted = status if path in ("/health", "/ready") else refused
+    assert httpx.request(method, url).status_code == wanted
+    # A wrong key tells an address that has sent many of them only that.
+    wrong = httpx.request(method, url, headers={"Authorization": "Bearer pgs_wrong"}).status_code
+    assert wrong == wanted or (wrong, wanted) == (429, 401)
 
 
 def test_every_request_has_an_example(document: Json, operations: dict[str, Json]) -> None:

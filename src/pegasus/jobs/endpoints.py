@@ -43,6 +43,21 @@ def list_jobs(
     return PageOf(items=[JobOut.of(job) for job in page.items], next_cursor=page.next_cursor)
 
 
+@router.post("/retry", responses=problems(422))
+def retry_dead_jobs(
+    app: App,
+    caller: Writer,
+    kind: Annotated[str | None, Query(description="Only jobs of this kind", max_length=100)] = None,
+) -> JobsRetried:
+    """Queue all dead letters again, once what killed them is mended."""
+    with app.relational.write() as tx:
+        retried = service.retry_dead(tx, caller.workspace_id, kind)
+        for job in retried:
+            note(tx, caller, "job.retried", job.id)
+    app.signal.notify_all()
+    return JobsRetried(retried=len(retried))
+
+
 @router.get("/{job_id}", responses=problems(404, 422))
 def read_job(app: App, caller: Reader, job_id: str) -> JobDetail:
     """A job, with its state, its progress and those of its attempts that ended badly."""
@@ -126,21 +141,6 @@ async def _events(app: Application, workspace_id: str, job_id: str) -> AsyncIter
             spoke = time.monotonic()
             yield b": keep-alive\n\n"
         await asyncio.sleep(_LOOK_SECONDS)
-
-
-@router.post("/retry", responses=problems(422))
-def retry_dead_jobs(
-    app: App,
-    caller: Writer,
-    kind: Annotated[str | None, Query(description="Only jobs of this kind", max_length=100)] = None,
-) -> JobsRetried:
-    """Queue all dead letters again, once what killed them is mended."""
-    with app.relational.write() as tx:
-        retried = service.retry_dead(tx, caller.workspace_id, kind)
-        for job in retried:
-            note(tx, caller, "job.retried", job.id)
-    app.signal.notify_all()
-    return JobsRetried(retried=len(retried))
 
 
 @router.post("/{job_id}/retry", responses=problems(404, 409, 422))
