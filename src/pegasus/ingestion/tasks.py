@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +161,7 @@ class UnpackTask:
             filename=Path(member.name).name,
             file_key=key,
         )
-        with self._relational.write() as tx:
+        with self._kept_only_if_stored(key), self._relational.write() as tx:
             added = intake.add_stored(tx, job.workspace_id, new, parent_id=job.id, priority=jobs.BULK)
             jobs.add_item(
                 tx, job, ordinal, member.name, added.outcome,
@@ -172,6 +173,15 @@ class UnpackTask:
             self._files.delete(unused)
         self._signal.notify(Lane.READ)
         return held
+
+    @contextmanager
+    def _kept_only_if_stored(self, key: str) -> Iterator[None]:
+        """Nothing stays of a file that could not be taken in, as into a workspace that is being erased by now."""
+        try:
+            yield
+        except BaseException:
+            self._files.delete(key)
+            raise
 
     def gave_up(self, tx: Transaction, job: Job, problem: Mapping[str, Any]) -> None:
         """What was taken in before stays; the archive's file is kept for a retry until the next start sweeps it."""

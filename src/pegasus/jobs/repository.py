@@ -150,6 +150,25 @@ def cancel_children(tx: Transaction, parent_id: str, now: float) -> None:
     )
 
 
+def cancel_all(tx: Transaction, workspace_id: str, now: float) -> set[str]:
+    """The parents of those that were cancelled."""
+    rows = tx.all(
+        "UPDATE jobs SET state = 'cancelled', lease_owner = NULL, lease_until = NULL, updated_at = :now"
+        f" WHERE workspace_id = :w AND state IN {_UNFINISHED} RETURNING parent_id",
+        {"w": workspace_id, "now": now},
+    )
+    return {row["parent_id"] for row in rows if row["parent_id"]}
+
+
+def forget_workspace(tx: Transaction, workspace_id: str) -> None:
+    """As ``forget_document``, for all documents of a workspace: a repair of the installation names them, too."""
+    tx.execute(
+        "UPDATE batch_items SET name = '(erased)', error = NULL"
+        " WHERE document_id IN (SELECT id FROM documents WHERE workspace_id = :w)",
+        {"w": workspace_id},
+    )
+
+
 def release_all_running(tx: Transaction, now: float) -> int:
     """Put every leased job back in the queue; only right when no worker can be alive."""
     return tx.execute(

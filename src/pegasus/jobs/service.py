@@ -20,6 +20,7 @@ INTERACTIVE, BULK = 0, 10  # Priorities: a person waits for the one; the other i
 _MAX_BACKOFF_SECONDS = 60.0
 _RETRYABLE_BY_HAND = (JobState.FAILED, JobState.DEAD, JobState.CANCELLED)
 _PARENTS = ("batch", "unpack", "source", "repair")
+_ERASURES = ("erase", "erase-workspace")
 # What a parent does while it only stands for its items.
 _WAITING_STEPS = ("accepting", "items", "done")
 
@@ -108,10 +109,10 @@ def retry(tx: Transaction, workspace_id: str, job_id: str) -> Job:
 
 def cancel(tx: Transaction, workspace_id: str, job_id: str) -> Job:
     job = get(tx, workspace_id, job_id)
-    if job.kind == "erase":
+    if job.kind in _ERASURES:
         raise Conflict(
-            "An erasure cannot be cancelled: a part of the document may be gone already.",
-            hint="Add it again.",
+            "An erasure cannot be cancelled: a part of what it erases may be gone already.",
+            hint="Let it finish; what you still have elsewhere can be added again.",
         )
     changes = {"state": JobState.CANCELLED.value, "lease_owner": None, "lease_until": None, "updated_at": time.time()}
     if not repository.update_in_state(tx, job_id, [JobState.QUEUED, JobState.RUNNING], changes):
@@ -123,6 +124,14 @@ def cancel(tx: Transaction, workspace_id: str, job_id: str) -> Job:
     if job.parent_id:
         settle_parent(tx, job.parent_id)
     return get(tx, workspace_id, job_id)
+
+
+def cancel_all(tx: Transaction, workspace_id: str) -> None:
+    """Stop all that is queued or running for a workspace that is being erased, its erasures of documents too; and
+    keep of its documents no more than their ids in the jobs of other workspaces."""
+    for parent_id in repository.cancel_all(tx, workspace_id, time.time()):
+        settle_parent(tx, parent_id)
+    repository.forget_workspace(tx, workspace_id)
 
 
 def report_progress(tx: Transaction, job: Job, owner: str, step: str, done: int, total: int) -> bool:
