@@ -31,6 +31,7 @@ from pegasus.integrity.rebuild import RebuildTask
 from pegasus.integrity.repair import Repairer
 from pegasus.integrity.service import IntegrityService
 from pegasus.integrity.tasks import EraseTask, RepairTask
+from pegasus.integrity.workspaces import EraseWorkspaceTask
 from pegasus.jobs import service as jobs
 from pegasus.jobs.reaper import Chore, Reaper
 from pegasus.jobs.runner import InProcessSignal, LaneSettings, LaneWorker, Task
@@ -198,9 +199,11 @@ def build(settings: Settings, directory: Path) -> Application:
 
     repairer = Repairer(relational, vectors, graph, files, indexer, settings.max_upload_bytes)
     rebuild = RebuildTask(relational, vectors, graph)
+    eraser = Eraser(relational, files, indexer)
     tasks: dict[str, Task] = {
         "ingest": IngestTask(relational, files, extractor, indexer, signal, settings.max_text_characters),
-        "erase": EraseTask(Eraser(relational, files, indexer)),
+        "erase": EraseTask(eraser),
+        "erase-workspace": EraseWorkspaceTask(relational, vectors, graph, files, eraser),
         "repair": RepairTask(relational, new_check, repairer),
         "rebuild": rebuild,
         "compact": rebuild,

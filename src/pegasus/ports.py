@@ -134,6 +134,10 @@ class VectorStore(Protocol):
         """Unknown ids are passed over."""
         ...
 
+    def drop(self, workspace_id: str) -> None:
+        """Take away all that is stored for a workspace, and the place where it was."""
+        ...
+
     def query(self, workspace_id: str, vector: Vector, limit: int) -> Sequence[tuple[str, float]]:
         """Passage ids with their cosine similarity (-1..1), best first; approximate."""
         ...
@@ -271,6 +275,10 @@ class FileStore(Protocol):
 
     def delete(self, key: str) -> None:
         """Unknown keys are passed over."""
+        ...
+
+    def drop(self, workspace_id: str) -> None:
+        """Delete every file of a workspace, and the place where they were."""
         ...
 
     def stored_keys(self) -> Iterator[str]: ...

@@ -133,9 +133,10 @@ def _minute(moment: str | None) -> str:
 
 
 def print_workspaces(workspaces: Sequence[Json]) -> None:
-    made = table("id", "name", "created")
+    made = table("id", "name", "created", "")
     for workspace in workspaces:
-        made.add_row(workspace["id"], plain(workspace["name"]), _minute(workspace["created_at"]))
+        erasing = "is being erased" if workspace["erasing_at"] else ""
+        made.add_row(workspace["id"], plain(workspace["name"]), _minute(workspace["created_at"]), erasing)
     console().print(made)
 
 
@@ -199,6 +200,10 @@ def print_erasure(receipt: Json) -> None:
     out.print(f"  removed    {removed or 'nothing yet'}")
     for look in receipt["looks"]:
         out.print(f"  looked in  {look['store']} for {look['looked_for']}: {look['left'] or 'nothing'} found")
+    for backup in receipt["backups"]:
+        until = f"to be deleted {_minute(backup['expires_at'])}" if backup["expires_at"] else "no end was said"
+        made = _minute(backup["created_at"])
+        out.print(f"  may be in  the backup {plain(backup['name'])} of {made}: {until}", soft_wrap=True)
     if receipt["state"] == "verified":
         out.print("Next: pegasus compact, after which no byte of it is left in the free space of the stores.")
 

@@ -122,6 +122,25 @@ def test_the_keys_of_all_workspaces_are_listed(store: FileStore) -> None:
     assert set(store.stored_keys()) == keys
 
 
+def test_the_files_of_a_dropped_workspace_are_gone_and_no_others(store: FileStore) -> None:
+    mine, kept = new_id(), store.put(new_id(), io.BytesIO(b"x"), LIMIT)[0]
+    for _ in range(5):
+        store.put(mine, io.BytesIO(b"x"), LIMIT)
+    for _ in range(2):
+        store.drop(mine)
+    assert list(store.stored_keys()) == [kept]
+    key = store.put(mine, io.BytesIO(b"x"), LIMIT)[0]
+    assert set(store.stored_keys()) == {key, kept}
+
+
+@pytest.mark.parametrize("other", ["", ".", "..", "../files", "*", "/"])
+def test_nothing_but_a_workspace_is_dropped(store: FileStore, other: str) -> None:
+    kept = put(store, b"x")
+    with pytest.raises(Invalid):
+        store.drop(other)
+    assert list(store.stored_keys()) == [kept]
+
+
 def test_threads_store_at_once(store: FileStore) -> None:
     contents = [bytes([n]) * 100_000 for n in range(20)]
     with ThreadPoolExecutor(4) as pool:

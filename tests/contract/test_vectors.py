@@ -95,6 +95,31 @@ def test_a_deleted_passage_is_gone_and_unknown_ones_are_passed_over(store: Vecto
     assert nearest(store, workspace_id, axis(0)) == ["a", "b"]
 
 
+def test_a_dropped_workspace_has_nothing_and_can_be_filled_again(store: VectorStore, workspace_id: str) -> None:
+    other = new_id()
+    for workspace in (workspace_id, other):
+        store.upsert(workspace, ["a", "b"], axes(0, 1))
+    for _ in range(2):
+        store.drop(workspace_id)
+    assert held(store, workspace_id) == []
+    assert nearest(store, workspace_id, axis(0)) == []
+    assert store.existing(workspace_id, ["a", "b"]) == set()
+    store.delete(workspace_id, ["a"])
+    assert sorted(held(store, other)) == ["a", "b"]
+    store.upsert(workspace_id, ["c"], axes(2))
+    assert held(store, workspace_id) == ["c"]
+
+
+def test_looking_does_not_bring_back_what_was_dropped(own_store: ChromaVectorStore, workspace_id: str) -> None:
+    own_store.upsert(workspace_id, ["a"], axes(0))
+    own_store.drop(workspace_id)
+    own_store.query(workspace_id, axis(0), 1)
+    own_store.existing(workspace_id, ["a"])
+    own_store.delete(workspace_id, ["a"])
+    assert list(own_store.pages(workspace_id)) == []
+    assert own_store._client.list_collections() == []
+
+
 def test_a_workspace_without_vectors_is_empty(store: VectorStore, workspace_id: str) -> None:
     store.delete(workspace_id, ["a"])
     assert list(held(store, workspace_id)) == []

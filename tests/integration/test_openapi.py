@@ -55,6 +55,7 @@ ROUTES = [
     ("GET", "/v1/audit/chain", 200),
     ("POST", "/v1/workspaces", 201),
     ("GET", "/v1/workspaces", 200),
+    ("DELETE", "/v1/workspaces/{workspace_id}", 202),
     ("GET", "/v1/integrity", 200),
     ("POST", "/v1/integrity/repair", 202),
     ("POST", "/v1/integrity/rebuild", 202),

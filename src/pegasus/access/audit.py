@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pegasus.access import repository
 from pegasus.access.repository import AuditEvent
 from pegasus.access.scopes import Principal
+from pegasus.errors import Conflict
 from pegasus.identifiers import new_id, sha256_hex
 from pegasus.pagination import Page, page_of
 from pegasus.ports import Transaction
@@ -33,9 +34,11 @@ def note(
     """Append an event, in the transaction of what it tells of: either both are kept or neither.
 
     ``workspace_id`` is for what no key asked for, as a schedule's work, and for what is done in another workspace
-    than the key's own.
+    than the key's own. Raises ``Conflict`` where that workspace is being erased: what changes something is noted, so
+    that a request which came in before can change nothing any more.
     """
     workspace_id = workspace_id or (principal.workspace_id if principal else "")
+    check_open(tx, workspace_id)
     position, previous_sha256 = repository.next_position(tx, workspace_id)
     event = AuditEvent(
         id=new_id(),
@@ -50,6 +53,13 @@ def note(
         sha256="",
     )
     repository.append_event(tx, replace(event, sha256=_digest(event, previous_sha256)))
+
+
+def check_open(tx: Transaction, workspace_id: str) -> None:
+    """Raises ``Conflict`` where nothing may be written any more: the workspace is being erased, or gone already."""
+    workspace = repository.get_workspace(tx, workspace_id)
+    if workspace is None or workspace.erasing_at is not None:
+        raise Conflict("The workspace is being erased.", hint="Use a key of another one.")
 
 
 def _digest(event: AuditEvent, previous_sha256: str) -> str:

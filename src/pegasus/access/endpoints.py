@@ -17,6 +17,9 @@ from pegasus.access.schemas import (
     WorkspaceIn,
     WorkspaceOut,
 )
+from pegasus.documents.schemas import JobAccepted
+from pegasus.integrity import workspaces
+from pegasus.jobs.schemas import JobOut
 from pegasus.pagination import checked_cursor
 from pegasus.schemas import Cursor, Moment, PageOf, Sha256, seconds_of
 from pegasus.web import Admin, App, Operator, checked_id, problems
@@ -95,3 +98,17 @@ def list_workspaces(app: App, _: Operator, cursor: Cursor = None, limit: Limit =
     with app.relational.read() as tx:
         page = service.list_workspaces(tx, checked_cursor(cursor), limit)
     return PageOf(items=[WorkspaceOut.of(workspace) for workspace in page.items], next_cursor=page.next_cursor)
+
+
+@router.delete("/workspaces/{workspace_id}", status_code=202, responses=problems(404, 409, 422))
+def erase_workspace(app: App, caller: Operator, workspace_id: str, response: Response) -> JobAccepted:
+    """Erase a workspace with all that is in it. When this answers its keys open nothing any more; the job, which
+    belongs to your own workspace, removes it from every store. Asked for again, it is the same job.
+
+    `GET /v1/erasures/{id}`, with the id of the job or of the workspace, is the receipt.
+    """
+    with app.relational.write() as tx:
+        job = workspaces.accept(tx, caller, checked_id(workspace_id, "workspace"))
+    app.signal.notify(job.lane)
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    return JobAccepted(job=JobOut.of(job))

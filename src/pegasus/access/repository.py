@@ -16,6 +16,7 @@ class Workspace:
     id: str
     name: str
     created_at: float
+    erasing_at: float | None = None  # Since when it is being erased
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,10 @@ class AuditEvent:
     outcome: str
     request_id: str | None
     sha256: str
+
+
+def _workspace_from(row: Row) -> Workspace:
+    return Workspace(row["id"], row["name"], row["created_at"], row["erasing_at"])
 
 
 def _key_from(row: Row) -> ApiKey:
@@ -87,11 +92,24 @@ def first_workspace(tx: Transaction) -> str | None:
 
 def list_workspaces(tx: Transaction, cursor: str | None, limit: int) -> Sequence[Workspace]:
     rows = tx.all(
-        "SELECT id, name, created_at FROM workspaces WHERE (:cursor IS NULL OR id < :cursor)"
+        "SELECT id, name, created_at, erasing_at FROM workspaces WHERE (:cursor IS NULL OR id < :cursor)"
         " ORDER BY id DESC LIMIT :limit",
         {"cursor": cursor, "limit": limit},
     )
-    return [Workspace(row["id"], row["name"], row["created_at"]) for row in rows]
+    return [_workspace_from(row) for row in rows]
+
+
+def get_workspace(tx: Transaction, workspace_id: str) -> Workspace | None:
+    row = tx.one("SELECT id, name, created_at, erasing_at FROM workspaces WHERE id = :id", {"id": workspace_id})
+    return _workspace_from(row) if row else None
+
+
+def set_erasing(tx: Transaction, workspace_id: str, now: float) -> None:
+    tx.execute("UPDATE workspaces SET erasing_at = :now WHERE id = :id", {"now": now, "id": workspace_id})
+
+
+def any_erasing(tx: Transaction) -> bool:
+    return tx.one("SELECT 1 FROM workspaces WHERE erasing_at IS NOT NULL LIMIT 1") is not None
 
 
 def insert_key(tx: Transaction, key: ApiKey, key_sha256: str) -> None:

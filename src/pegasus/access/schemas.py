@@ -94,10 +94,16 @@ class WorkspaceOut(Schema):
     id: str
     name: str
     created_at: datetime
+    erasing_at: datetime | None = Field(description="Since when it is being erased; its keys open nothing from then on")
 
     @classmethod
     def of(cls, workspace: Workspace) -> WorkspaceOut:
-        return cls(id=workspace.id, name=workspace.name, created_at=moment(workspace.created_at))
+        return cls(
+            id=workspace.id,
+            name=workspace.name,
+            created_at=moment(workspace.created_at),
+            erasing_at=_moment_or_none(workspace.erasing_at),
+        )
 
 
 class WorkspaceCreated(Schema):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pegasus.access import repository
+from pegasus.access.audit import check_open as check_open
 from pegasus.access.audit import note as note  # The audit log's one entry for other features.
 from pegasus.access.repository import ApiKey, Workspace
 from pegasus.access.scopes import Principal as Principal
@@ -54,6 +55,47 @@ def open_workspace(tx: Transaction, operator: Principal, name: str) -> tuple[Wor
 
 def list_workspaces(tx: Transaction, cursor: str | None, limit: int) -> Page[Workspace]:
     return page_of(repository.list_workspaces(tx, cursor, limit + 1), limit)
+
+
+def close_workspace(tx: Transaction, operator: Principal, workspace_id: str) -> None:
+    """From this commit on its keys open nothing, and nothing is written to it; its erasure begins so.
+
+    Raises ``Conflict`` for a workspace that is in use by who asks, or by the installation itself.
+    """
+    workspace = repository.get_workspace(tx, workspace_id)
+    if workspace is None:
+        raise NotFound(f"There is no workspace {workspace_id}.", hint="List them with: pegasus workspaces list")
+    if workspace_id == operator.workspace_id:
+        raise Conflict(
+            "Your own key is in this workspace, which cannot be erased with it.",
+            hint="Use an operator's key of another workspace, or erase its documents with: pegasus erase ID...",
+        )
+    if workspace_id == repository.first_workspace(tx):
+        raise Conflict(
+            "This is the installation's own workspace; the local key and what concerns the whole are in it.",
+            hint="Erase its documents with: pegasus erase ID...; to erase all there is, remove the data directory.",
+        )
+    if workspace.erasing_at is not None:
+        raise Conflict(
+            "The workspace is being erased already, as another workspace's operator asked.",
+            hint="That one sees its job and its receipt.",
+        )
+    repository.set_erasing(tx, workspace_id, time.time())
+
+
+# For a backup, which takes whole tables: the rows of ``workspaces`` that it may take.
+WORKSPACE_NOT_ERASING = "erasing_at IS NULL"
+
+
+def any_workspace_erasing(tx: Transaction) -> bool:
+    return repository.any_erasing(tx)
+
+
+def note_for_installation(tx: Transaction, action: str, subject_id: str) -> None:
+    """Note what was done to the whole installation, on its own machine and with no key, in its first workspace."""
+    workspace_id = repository.first_workspace(tx)
+    if workspace_id is not None:  # Before the first start there is neither a workspace nor a log.
+        note(tx, None, action, subject_id, workspace_id=workspace_id)
 
 
 def create_key(
@@ -203,6 +245,7 @@ def forget_old_replies(tx: Transaction) -> int:
 
 
 def remember(tx: Transaction, workspace_id: str, key: str, request_sha256: str, reply: Reply) -> Reply:
+    check_open(tx, workspace_id)
     now = time.time()
     repository.delete_responses_before(tx, workspace_id, now - _REMEMBER_SECONDS)
     repository.insert_response(tx, workspace_id, key, request_sha256, reply.status, json.dumps(reply.body), now)

@@ -10,7 +10,7 @@ import ctypes
 import shutil
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,17 @@ class ChromaVectorStore:
             self._collections[workspace_id] = _collection_of(self._client, workspace_id)
         return self._collections[workspace_id]
 
+    def _stored(self, workspace_id: str) -> Any | None:
+        """As ``_collection``, without making one: what only looks must not bring back what was dropped."""
+        from chromadb.errors import NotFoundError
+
+        if workspace_id not in self._collections:
+            with suppress(NotFoundError):
+                self._collections[workspace_id] = self._client.get_collection(
+                    _name_of(workspace_id), embedding_function=None
+                )
+        return self._collections.get(workspace_id)
+
     def upsert(self, workspace_id: str, passage_ids: Sequence[str], vectors: Vectors) -> None:
         for first in range(0, len(passage_ids), _PAGE):
             some = slice(first, first + _PAGE)
@@ -74,20 +85,32 @@ class ChromaVectorStore:
     def delete(self, workspace_id: str, passage_ids: Sequence[str]) -> None:
         if passage_ids:
             with self._calling():
-                self._collection(workspace_id).delete(ids=list(passage_ids))
+                if collection := self._stored(workspace_id):
+                    collection.delete(ids=list(passage_ids))
+
+    def drop(self, workspace_id: str) -> None:
+        from chromadb.errors import NotFoundError
+
+        with self._calling(), suppress(NotFoundError):
+            self._collections.pop(workspace_id, None)
+            self._client.delete_collection(_name_of(workspace_id))
 
     def query(self, workspace_id: str, vector: Vector, limit: int) -> list[tuple[str, float]]:
         with self._calling():
-            found = self._collection(workspace_id).query(
-                query_embeddings=[vector], n_results=limit, include=["distances"]
-            )
+            collection = self._stored(workspace_id)
+            if collection is None:
+                return []
+            found = collection.query(query_embeddings=[vector], n_results=limit, include=["distances"])
         return [(id_, 1.0 - distance) for id_, distance in zip(found["ids"][0], found["distances"][0], strict=True)]
 
     def existing(self, workspace_id: str, passage_ids: Sequence[str]) -> set[str]:
         found: set[str] = set()
         for first in range(0, len(passage_ids), _PAGE):
             with self._calling():
-                got = self._collection(workspace_id).get(ids=list(passage_ids[first : first + _PAGE]), include=[])
+                collection = self._stored(workspace_id)
+                if collection is None:
+                    return set()
+                got = collection.get(ids=list(passage_ids[first : first + _PAGE]), include=[])
             found.update(got["ids"])
         return found
 
@@ -95,7 +118,10 @@ class ChromaVectorStore:
         offset = 0
         while True:
             with self._calling():
-                found = self._collection(workspace_id).get(limit=_PAGE, offset=offset, include=["embeddings"])
+                collection = self._stored(workspace_id)
+                if collection is None:
+                    return
+                found = collection.get(limit=_PAGE, offset=offset, include=["embeddings"])
             if not found["ids"]:
                 return
             yield list(found["ids"]), np.asarray(found["embeddings"], np.float32)
@@ -163,8 +189,12 @@ def _clear_memory_before_use() -> None:
 
 def _collection_of(client: Any, workspace_id: str) -> Any:
     return client.get_or_create_collection(
-        f"workspace-{workspace_id}", embedding_function=None, configuration={"hnsw": {"space": "cosine"}}
+        _name_of(workspace_id), embedding_function=None, configuration={"hnsw": {"space": "cosine"}}
     )
+
+
+def _name_of(workspace_id: str) -> str:
+    return f"workspace-{workspace_id}"
 
 
 def _beside(directory: Path, which: str) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from pegasus.errors import Invalid, NotFound, TooLarge, Unavailable
+from pegasus.identifiers import is_id
 from pegasus.ports import ByteSource
 
 _BLOCK = 2**18
@@ -68,6 +70,19 @@ class FolderFileStore:
 
     def delete(self, key: str) -> None:
         (self._directory / key).unlink(missing_ok=True)
+
+    def drop(self, workspace_id: str) -> None:
+        if not is_id(workspace_id):  # A restored row may say anything, and this becomes a path.
+            raise Invalid(f"{workspace_id[:100]!r} is not the id of a workspace.")
+        try:
+            shutil.rmtree(self._directory / workspace_id)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise Unavailable(
+                f"The files of the workspace {workspace_id} could not be deleted: {error}.",
+                hint="Check the permissions of the data directory.",
+            ) from error
 
     def stored_keys(self) -> Iterator[str]:
         for file in self._directory.glob("*/*/*"):

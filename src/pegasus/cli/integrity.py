@@ -112,7 +112,7 @@ def list_erasures(data: Data = None, as_json: Json = False) -> None:
 
 @erasures_app.command("show")
 def show_erasure(
-    erasure_id: Annotated[str, typer.Argument(metavar="ID", help="Of the erasure's job, or of the document.")],
+    erasure_id: Annotated[str, typer.Argument(metavar="ID", help="Of the erasure's job, or of what was erased.")],
     data: Data = None,
     as_json: Json = False,
 ) -> None:

@@ -151,6 +151,13 @@ def set_ready(tx: Transaction, document_id: str, version: int) -> None:
     )
 
 
+def set_all_erasing(tx: Transaction, workspace_id: str, now: float) -> int:
+    return tx.execute(
+        "UPDATE documents SET state = 'erasing', updated_at = :now WHERE workspace_id = :w",
+        {"w": workspace_id, "now": now},
+    )
+
+
 def add_uri(tx: Transaction, workspace_id: str, uri: str, document_id: str) -> None:
     tx.execute(
         "INSERT INTO document_uris (workspace_id, uri, document_id) VALUES (:w, :uri, :id)"
@@ -241,13 +248,12 @@ def naming(tx: Transaction, document_id: str) -> dict[str, int]:
     return found
 
 
-def with_content(tx: Transaction, workspace_id: str, sha256s: Sequence[str], before: float) -> int:
-    """How many documents, taken in before a time, have any of these contents."""
+def stray_contents(tx: Transaction, sha256s: Sequence[str]) -> int:
     marks = ", ".join(f":s{n}" for n in range(len(sha256s)))
     row = tx.one(
-        "SELECT count(*) AS n FROM document_versions v JOIN documents d ON d.id = v.document_id"
-        f" WHERE d.workspace_id = :w AND d.created_at < :before AND v.sha256 IN ({marks})",
-        {"w": workspace_id, "before": before, **{f"s{n}": value for n, value in enumerate(sha256s)}},
+        f"SELECT count(*) AS n FROM document_versions v WHERE v.sha256 IN ({marks})"
+        " AND NOT EXISTS (SELECT 1 FROM documents d WHERE d.id = v.document_id)",
+        {f"s{n}": value for n, value in enumerate(sha256s)},
     )
     return row["n"] if row else 0
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pegasus.access import service as access
 from pegasus.documents import repository
 from pegasus.domain import Document, DocumentState, DocumentText, Extraction, Job, Lane
 from pegasus.errors import Conflict, Invalid, NotFound, TooLarge
@@ -123,6 +124,7 @@ def add(
 ) -> Added:
     """Store a document and the job that reads and indexes it. With ``store_text``, a text is read at once: it can be
     found by its words when this commits, and the job has only to index it."""
+    access.check_open(tx, workspace_id)
     named = repository.find_by_uri(tx, workspace_id, new.uri) if new.uri else None
     known = named if named and named.sha256 == new.sha256 else None
     if named is None:
@@ -401,6 +403,16 @@ def mark_erasing(tx: Transaction, document: Document) -> None:
     repository.update(tx, document.id, {"state": DocumentState.ERASING.value, "updated_at": _now()})
 
 
+def mark_all_erasing(tx: Transaction, workspace_id: str) -> int:
+    """Nothing reads, changes or saves the documents of a workspace any more; how many these are."""
+    return repository.set_all_erasing(tx, workspace_id, _now())
+
+
+def some(tx: Transaction, workspace_id: str, limit: int) -> list[Document]:
+    """Any documents of a workspace, for who takes them all and then asks again."""
+    return repository.list_page(tx, workspace_id, None, None, None, limit)
+
+
 def file_keys(tx: Transaction, document_id: str) -> list[str]:
     return repository.file_keys(tx, document_id)
 
@@ -425,9 +437,10 @@ def rows_naming(tx: Transaction, document_id: str) -> dict[str, int]:
     return repository.naming(tx, document_id)
 
 
-def with_content(tx: Transaction, workspace_id: str, sha256s: Sequence[str], before: float) -> int:
-    """How many documents, taken in before a time, have any of these contents."""
-    return repository.with_content(tx, workspace_id, sha256s, before) if sha256s else 0
+def stray_contents(tx: Transaction, sha256s: Sequence[str]) -> int:
+    """How many versions have any of these contents and belong to no document. The same content in another document
+    is that document's."""
+    return repository.stray_contents(tx, sha256s) if sha256s else 0
 
 
 def is_file_known(tx: Transaction, file_key: str) -> bool:

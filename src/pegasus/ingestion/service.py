@@ -41,8 +41,7 @@ def erase(tx: Transaction, workspace_id: str, document_id: str) -> Job:
     document = documents.get(tx, workspace_id, document_id)
     if document.state is DocumentState.ERASING:
         raise Conflict("The document is being erased already.", hint="See its jobs.")
-    repository.delete_passages(tx, document, repository.passage_ids(tx, document.id))
-    documents.mark_erasing(tx, document)
+    take_out(tx, document)
     # Counted now: an erasure that is interrupted goes on with what is left, and still has to tell of all.
     gone = repository.removals(tx, document.id)
     counts = {"passages": len(gone["passage"]), "vectors": len(gone["passage"]), "entities": len(gone["entity"])}
@@ -69,6 +68,12 @@ def cancel(tx: Transaction, workspace_id: str, job_id: str) -> Job:
         if one.kind == "ingest" and one.document_id:
             documents.mark_cancelled(tx, workspace_id, one.document_id, one.version or 0)
     return job
+
+
+def take_out(tx: Transaction, document: Document) -> None:
+    """Nothing finds the document any more; what the derived stores have to forget is noted."""
+    repository.delete_passages(tx, document, repository.passage_ids(tx, document.id))
+    documents.mark_erasing(tx, document)
 
 
 def name_again(tx: Transaction, document: Document, uri: str) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +174,7 @@ class UnpackTask:
             filename=Path(member.name).name,
             file_key=key,
         )
-        with self._relational.write() as tx:
+        with self._kept_only_if_stored(key), self._relational.write() as tx:
             # First of all: once the job was cancelled or taken over nothing more is taken in.
             added = None
             if jobs.report_progress(tx, job, owner, "unpack", ordinal, ordinal):
@@ -187,6 +188,15 @@ class UnpackTask:
             self._files.delete(unused)
         self._signal.notify(Lane.READ)
         return added is not None
+
+    @contextmanager
+    def _kept_only_if_stored(self, key: str) -> Iterator[None]:
+        """Nothing stays of a file that could not be taken in, as into a workspace that is being erased by now."""
+        try:
+            yield
+        except BaseException:
+            self._files.delete(key)
+            raise
 
     def gave_up(self, tx: Transaction, job: Job, problem: Mapping[str, Any]) -> None:
         """What was taken in before stays; the archive's file is kept for a retry until the next start sweeps it."""

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from pegasus import __version__
+from pegasus.access import service as access
 from pegasus.documents import service as documents
 from pegasus.errors import Conflict, Invalid, NotFound, Unavailable
 from pegasus.identifiers import new_id
@@ -101,6 +102,7 @@ def back_up(
             sha256, size = hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
             with relational.write() as tx:
                 records.finish(tx, backup_id, sha256, size, counts)
+                access.note_for_installation(tx, "backup.made", backup_id)
     except BaseException:
         # Where even that fails the record stays: an erasure then names a backup too many, never one too few.
         with suppress(Unavailable), relational.write() as tx:
@@ -217,15 +219,20 @@ def _stream_into(file: IO[bytes], lock: Lock | None) -> Iterator[IO[bytes]]:
 
 
 def _conditions(tx: Transaction, tables: Sequence[Table]) -> Mapping[str, str]:
-    """By table, which of its rows are saved: all but documents that are being erased, and what refers to these."""
+    """By table, which of its rows are saved: all but workspaces and documents that are being erased, and what refers
+    to these."""
     kept = {table.name: "" for table in tables}
-    if not documents.any_erasing(tx):
-        return kept
-    kept["documents"] = documents.NOT_ERASING
+    if documents.any_erasing(tx):
+        kept["documents"] = documents.NOT_ERASING
+    if access.any_workspace_erasing(tx):
+        kept["workspaces"] = access.WORKSPACE_NOT_ERASING
     for table in tables:
+        references = {*table.references}
+        if "workspace_id" in table.columns:  # Some tables name it without a reference.
+            references.add(("workspace_id", "workspaces", "id"))
         clauses = [
             f"({column} IS NULL OR {column} IN (SELECT {key} FROM {other} WHERE {kept[other]}))"
-            for column, other, key in table.references
+            for column, other, key in sorted(references)
             if other != table.name and kept[other]
         ]
         kept[table.name] = " AND ".join([*filter(None, [kept[table.name]]), *clauses])

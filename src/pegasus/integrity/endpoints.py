@@ -93,6 +93,7 @@ def list_erasures(
 
 @router.get("/erasures/{erasure_id}", responses=problems(404, 422))
 def read_erasure(app: App, caller: Admin, erasure_id: str) -> ErasureOut:
-    """The receipt of an erasure, by the id of its job or of the document: what was removed, and where was looked."""
+    """The receipt of an erasure, by the id of its job or of what was erased: what was removed, where was looked, and
+    which backups may still hold it."""
     with app.relational.read() as tx:
         return ErasureOut.of(erasure.receipt(tx, caller.workspace_id, checked_id(erasure_id, "erasure")))

@@ -19,6 +19,8 @@ from pegasus.domain import Document, Job, Lane
 from pegasus.errors import NotFound, Unavailable
 from pegasus.ingestion import service as ingestion
 from pegasus.integrity import repository
+from pegasus.integrity.backup import backups_holding
+from pegasus.integrity.records import BackupRecord
 from pegasus.jobs import service as jobs
 from pegasus.pagination import Page, page_of
 from pegasus.ports import FileStore, RelationalStore, Row, Transaction
@@ -41,13 +43,14 @@ class Look:
 class Receipt:
     id: str  # Also its job's.
     workspace_id: str
-    scope: str  # "document" or "workspace"
+    scope: Literal["document", "workspace"]
     subject_id: str
     requested_at: float
     removed: Mapping[str, int]
     looks: Sequence[Look]
     verified_at: float | None
     purged_at: float | None
+    backups: Sequence[BackupRecord]  # Made before the erasure and not yet expired: it may still be in them.
 
     @property
     def state(self) -> Literal["accepted", "verified", "purged"]:
@@ -94,15 +97,15 @@ def receipt(tx: Transaction, workspace_id: str, id_: str) -> Receipt:
     row = repository.erasure(tx, workspace_id, id_)
     if row is None:
         raise NotFound(f"There is no erasure {id_}.", hint="List them with GET /v1/erasures.")
-    return _receipt_from(row)
+    return _receipt_from(tx, row)
 
 
 def receipts(tx: Transaction, workspace_id: str, cursor: str | None, limit: int) -> Page[Receipt]:
     rows = repository.erasures(tx, workspace_id, cursor, limit + 1)
-    return page_of([_receipt_from(row) for row in rows], limit)
+    return page_of([_receipt_from(tx, row) for row in rows], limit)
 
 
-def _receipt_from(row: Row) -> Receipt:
+def _receipt_from(tx: Transaction, row: Row) -> Receipt:
     return Receipt(
         id=row["id"],
         workspace_id=row["workspace_id"],
@@ -110,10 +113,33 @@ def _receipt_from(row: Row) -> Receipt:
         subject_id=row["subject_id"],
         requested_at=row["requested_at"],
         removed=json.loads(row["removed"]),
-        looks=[Look(**look) for look in json.loads(row["checks"])],
+        # Until then there is at most what the erasure of a workspace has looked for so far.
+        looks=[Look(**look) for look in json.loads(row["checks"])] if row["verified_at"] else [],
         verified_at=row["verified_at"],
         purged_at=row["purged_at"],
+        backups=backups_holding(tx, row["requested_at"]),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """What the stores beside the rows have lost of documents, and how much of it is there all the same."""
+
+    document_ids: Sequence[str]
+    gone: Mapping[str, Sequence[str]]  # ids by "passage" and "entity"
+    files: int
+    vectors_left: int
+    nodes_left: int
+    files_left: int
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What was removed with the rows of documents, and where it was looked for in the same transaction."""
+
+    counts: Mapping[str, int]
+    phrases: int
+    looks: Sequence[Look]
 
 
 class Eraser:
@@ -125,31 +151,34 @@ class Eraser:
     def erase(self, job: Job, owner: str) -> None:
         """May be repeated at any point. Raises ``Unavailable`` when something is found that should be gone."""
         workspace_id, document_id = job.workspace_id, job.document_id or ""
-        forgotten = self._indexer.forget_document(workspace_id, document_id)
-        with self._relational.read() as tx:
-            keys = documents.file_keys(tx, document_id)
-        for key in keys:
-            self._files.delete(key)
-        files_left = sum(self._is_stored(key) for key in keys)
+        cleared = self.clear(workspace_id, [document_id])
         with self._relational.write() as tx:
-            contents = documents.contents(tx, document_id)
-            documents.remove(tx, document_id)
-            ingestion.forgotten(tx, forgotten.ids)
+            done = remove(tx, workspace_id, cleared)
             looks = [
-                *self._looks_at_rows(tx, job, contents),
-                Look("vectors", f"{len(forgotten.ids['passage'])} passages by id", forgotten.vectors_left),
-                Look("graph", "the document, its passages and entities by id", forgotten.nodes_left),
-                Look("files", f"{len(keys)} original files by key", files_left),
+                *done.looks,
+                Look("answers", "quotations of it in sessions", chat.count_citing(tx, workspace_id, document_id)),
+                Look("replies", "its id in remembered replies", access.count_replies(tx, workspace_id, document_id)),
             ]
-            if found := [look for look in looks if look.left]:
-                raise Unavailable(  # Rolls the transaction back: the erasure is not over, and can be tried again.
-                    "After the erasure it was still found in: "
-                    + ", ".join(f"{look.store} ({look.left})" for look in found),
-                    hint="It is tried again; if it stays, run: pegasus check --repair",
-                )
-            removed = {**job.payload, "files": len(keys), "versions": len(contents)}
+            refuse_what_is_left(looks)
+            removed = {**job.payload, "files": done.counts["files"], "versions": done.counts["versions"]}
             self._record(tx, job, removed, looks)
             jobs.succeed(tx, job, owner, {"removed": removed})
+
+    def clear(self, workspace_id: str, document_ids: Sequence[str]) -> Cleared:
+        """Take documents out of vectors, graph and files; their rows, which name what that is, stay until then."""
+        forgotten = [self._indexer.forget_document(workspace_id, document_id) for document_id in document_ids]
+        with self._relational.read() as tx:
+            keys = [key for document_id in document_ids for key in documents.file_keys(tx, document_id)]
+        for key in keys:
+            self._files.delete(key)
+        return Cleared(
+            document_ids,
+            {kind: [id_ for some in forgotten for id_ in some.ids[kind]] for kind in ("passage", "entity")},
+            files=len(keys),
+            vectors_left=sum(some.vectors_left for some in forgotten),
+            nodes_left=sum(some.nodes_left for some in forgotten),
+            files_left=sum(self._is_stored(key) for key in keys),
+        )
 
     def _is_stored(self, key: str) -> bool:
         try:
@@ -159,30 +188,58 @@ class Eraser:
             return False
 
     @staticmethod
-    def _looks_at_rows(tx: Transaction, job: Job, contents: Sequence[tuple[str, str]]) -> list[Look]:
-        workspace_id, document_id = job.workspace_id, job.document_id or ""
-        phrases = [phrase for _, text in contents for phrase in phrases_of(text)]
-        found = [id_ for phrase in phrases for id_ in tx.search_phrase(workspace_id, phrase, _PHRASE_HITS)]
-        # The same words in another document are that document's; words that are indexed for no passage are a trace.
-        traces = sum(id_ is None for id_ in found)
-        hashes = [sha256 for sha256, _ in contents]
-        return [
-            Look("rows", "the document's id in every table", sum(documents.rows_naming(tx, document_id).values())),
-            Look(
-                "rows", f"the SHA-256 of {len(hashes)} versions",
-                documents.with_content(tx, workspace_id, hashes, job.created_at),
-            ),
-            Look("full text", f"{len(phrases)} phrases of its text", traces),
-            Look("answers", "quotations of it in sessions", chat.count_citing(tx, workspace_id, document_id)),
-            Look("replies", "its id in remembered replies", access.count_replies(tx, workspace_id, document_id)),
-        ]  # fmt: skip
-
-    @staticmethod
     def _record(tx: Transaction, job: Job, removed: Mapping[str, int], looks: Sequence[Look]) -> None:
         row = repository.erasure(tx, job.workspace_id, job.id)
         before: dict[str, Any] = json.loads(row["removed"]) if row else {}
-        checks = [{"store": look.store, "looked_for": look.looked_for, "left": look.left} for look in looks]
-        repository.verify_erasure(tx, job.id, json.dumps({**before, **removed}), json.dumps(checks), time.time())
+        verify(tx, job.id, {**before, **removed}, looks)
+
+
+def remove(tx: Transaction, workspace_id: str, cleared: Cleared) -> Removed:
+    """Delete the rows of documents that were cleared, and look for them where they have been."""
+    ids = cleared.document_ids
+    contents = [content for document_id in ids for content in documents.contents(tx, document_id)]
+    for document_id in ids:
+        documents.remove(tx, document_id)
+    ingestion.forgotten(tx, cleared.gone)
+    passages = len(cleared.gone["passage"])
+    counts = {
+        "documents": len(ids),
+        "versions": len(contents),
+        "passages": passages,
+        "vectors": passages,
+        "entities": len(cleared.gone["entity"]),
+        "files": cleared.files,
+    }
+    phrases = [phrase for _, text in contents for phrase in phrases_of(text)]
+    found = [id_ for phrase in phrases for id_ in tx.search_phrase(workspace_id, phrase, _PHRASE_HITS)]
+    # The same words in another document are that document's; words that are indexed for no passage are a trace.
+    traces = sum(id_ is None for id_ in found)
+    rows = sum(sum(documents.rows_naming(tx, document_id).values()) for document_id in ids)
+    hashes = [sha256 for sha256, _ in contents]
+    looks = [
+        Look("rows", "the document's id in every table", rows),
+        Look("rows", f"the SHA-256 of {len(hashes)} versions", documents.stray_contents(tx, hashes)),
+        Look("full text", f"{len(phrases)} phrases of its text", traces),
+        Look("vectors", f"{passages} passages by id", cleared.vectors_left),
+        Look("graph", "the document, its passages and entities by id", cleared.nodes_left),
+        Look("files", f"{cleared.files} original files by key", cleared.files_left),
+    ]
+    return Removed(counts, len(phrases), looks)
+
+
+def refuse_what_is_left(looks: Sequence[Look]) -> None:
+    """Raises ``Unavailable`` if something was found, which rolls back the transaction: the erasure is not over."""
+    if found := [look for look in looks if look.left]:
+        raise Unavailable(
+            "After the erasure it was still found in: " + ", ".join(f"{look.store} ({look.left})" for look in found),
+            hint="It is tried again; if it stays, run: pegasus check --repair",
+        )
+
+
+def verify(tx: Transaction, id_: str, removed: Mapping[str, int], looks: Sequence[Look]) -> None:
+    """Write the receipt: all is removed, and was not found."""
+    checks = [{"store": look.store, "looked_for": look.looked_for, "left": look.left} for look in looks]
+    repository.verify_erasure(tx, id_, json.dumps(removed), json.dumps(checks), time.time())
 
 
 def phrases_of(text: str) -> list[list[str]]:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
-from pegasus.ports import GraphFact, Row, Transaction
+from pegasus.ports import GraphFact, Row, Table, Transaction
 
 _UNFINISHED = "('queued', 'running')"
 _LIST_CHUNK = 500
+_ALL_ROWS = 2**62
 # Documents whose passages the derived stores should all have; of the others they may have some.
 _WHOLE = (
     "SELECT document_id FROM passages WHERE workspace_id = :w AND (:d IS NULL OR document_id = :d)"
@@ -26,7 +27,8 @@ class StoredVector:
 
 
 def workspaces(tx: Transaction) -> list[str]:
-    return [row["id"] for row in tx.all("SELECT id FROM workspaces ORDER BY id")]
+    """Without those that are being erased, which no longer say what any store should hold."""
+    return [row["id"] for row in tx.all("SELECT id FROM workspaces WHERE erasing_at IS NULL ORDER BY id")]
 
 
 def busy_documents(tx: Transaction, workspace_id: str) -> set[str]:
@@ -324,6 +326,74 @@ def erasures(tx: Transaction, workspace_id: str, cursor: str | None, limit: int)
         " ORDER BY id DESC LIMIT :limit",
         {"w": workspace_id, "cursor": cursor, "limit": limit},
     )
+
+
+def tally_erasure(tx: Transaction, id_: str, removed: str, looked: str) -> None:
+    """What an erasure that takes its time has removed, and looked for, so far."""
+    tx.execute(
+        "UPDATE erasures SET removed = :removed, checks = :looked WHERE id = :id",
+        {"id": id_, "removed": removed, "looked": looked},
+    )
+
+
+def is_erasing_another(tx: Transaction, workspace_id: str) -> bool:
+    """Whether the erasure of another workspace was asked for from this one, and is not over."""
+    row = tx.one(
+        "SELECT 1 FROM erasures WHERE workspace_id = :w AND scope = 'workspace' AND verified_at IS NULL LIMIT 1",
+        {"w": workspace_id},
+    )
+    return row is not None
+
+
+def move_receipts(tx: Transaction, workspace_id: str, to: str) -> None:
+    """Let another workspace keep the receipts of workspaces that were erased from this one."""
+    tx.execute(
+        "UPDATE erasures SET workspace_id = :to WHERE workspace_id = :w AND scope = 'workspace'",
+        {"w": workspace_id, "to": to},
+    )
+
+
+def rows_of_workspace(tables: Sequence[Table]) -> list[tuple[Table, str]]:
+    """Each table that has rows of workspaces, with the condition for those of the workspace ``:w``, in an order in
+    which they can be deleted.
+
+    Tables are found in the schema, not listed, so that a new one cannot be forgotten: a workspace's rows are those
+    that name it, and those that refer to such rows.
+    """
+    conditions = {"workspaces": "id = :w"}
+    for table in tables:
+        if "workspace_id" in table.columns:
+            conditions[table.name] = "workspace_id = :w"
+            continue
+        clauses = [
+            f"{column} IN (SELECT {key} FROM {other} WHERE {conditions[other]})"
+            for column, other, key in table.references
+            if other in conditions
+        ]
+        if clauses:
+            conditions[table.name] = " OR ".join(clauses)
+    # What refers goes before what it refers to; the audit log only when all is gone that it tells of.
+    order = [table for table in reversed(tables) if table.name in conditions]
+    order.sort(key=lambda table: (table.name == "workspaces", table.name.startswith("audit_")))
+    return [(table, conditions[table.name]) for table in order]
+
+
+def delete_rows(tx: Transaction, table: Table, condition: str, workspace_id: str, limit: int = _ALL_ROWS) -> int:
+    """Delete rows that a condition of ``rows_of_workspace`` names, ``limit`` of them at most; how many these were."""
+    key = ", ".join(table.key)
+    return tx.execute(
+        f"DELETE FROM {table.name} WHERE ({key}) IN (SELECT {key} FROM {table.name} WHERE {condition} LIMIT :limit)",
+        {"w": workspace_id, "limit": limit},
+    )
+
+
+def count_rows(tx: Transaction, chosen: Sequence[tuple[Table, str]], workspace_id: str) -> int:
+    """How many rows of a workspace there are in all tables."""
+    counted = [
+        tx.one(f"SELECT count(*) AS n FROM {table.name} WHERE {condition}", {"w": workspace_id})
+        for table, condition in chosen
+    ]
+    return sum(row["n"] for row in counted if row)
 
 
 def mark_purged(tx: Transaction, verified_before: float, now: float) -> int:

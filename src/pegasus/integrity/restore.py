@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pegasus import __version__
+from pegasus.access import service as access
 from pegasus.application import Stores
 from pegasus.errors import Invalid, Unavailable
 from pegasus.integrity import rebuild, records
@@ -77,6 +78,7 @@ def restore(archive: Opened, manifest: Manifest, folder: Path, open_stores: Open
         stores.relational.migrate(HEAD)
         with stores.relational.write() as tx:
             records.finish(tx, manifest.id, *_digest(archive.path), counts_of(manifest))
+            access.note_for_installation(tx, "backup.restored", manifest.id)
         with restored.timed("full text"):
             rebuild.full_text(stores.relational, progress)
         with restored.timed("vectors"):

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from pegasus.integrity.check import Difference
 from pegasus.integrity.erasure import Receipt
+from pegasus.integrity.records import BackupRecord
 from pegasus.integrity.service import Report
 from pegasus.schemas import Schema, moment
 
@@ -66,10 +67,22 @@ class LookOut(Schema):
     left: int = Field(description="What was found; an erasure is over only when nothing is", examples=[0])
 
 
+class HoldingBackupOut(Schema):
+    id: str
+    name: str = Field(description="Of its file", examples=["pegasus-2026-01-31"])
+    created_at: datetime
+    expires_at: datetime | None = Field(description="When it is to be deleted; null where nobody has said")
+
+    @classmethod
+    def of(cls, backup: BackupRecord) -> HoldingBackupOut:
+        expires_at = None if backup.expires_at is None else moment(backup.expires_at)
+        return cls(id=backup.id, name=backup.name, created_at=moment(backup.created_at), expires_at=expires_at)
+
+
 class ErasureOut(Schema):
     id: str = Field(description="Also of its job")
-    scope: str = Field(examples=["document"])
-    subject_id: str = Field(description="Of the document that was erased")
+    scope: Literal["document", "workspace"]
+    subject_id: str = Field(description="Of the document or the workspace that was erased")
     state: Literal["accepted", "verified", "purged"] = Field(
         description="accepted: nothing finds it; verified: removed from every store and not found by any look; "
         "purged: no byte of it is left in the free space of the stores either"
@@ -79,6 +92,9 @@ class ErasureOut(Schema):
     purged_at: datetime | None = Field(description="When a compaction wrote the stores anew")
     removed: dict[str, int] = Field(examples=[{"passages": 12, "vectors": 12, "files": 1}])
     looks: list[LookOut] = Field(description="Where it was looked for when all was removed")
+    backups: list[HoldingBackupOut] = Field(
+        description="Backups from before it that have not expired: what was erased may still be in them"
+    )
 
     @classmethod
     def of(cls, receipt: Receipt) -> ErasureOut:
@@ -92,4 +108,5 @@ class ErasureOut(Schema):
             purged_at=moment(receipt.purged_at) if receipt.purged_at else None,
             removed=dict(receipt.removed),
             looks=[LookOut(store=look.store, looked_for=look.looked_for, left=look.left) for look in receipt.looks],
+            backups=[HoldingBackupOut.of(backup) for backup in receipt.backups],
         )

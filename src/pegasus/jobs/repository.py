@@ -208,6 +208,25 @@ def retry_dead(tx: Transaction, workspace_id: str, kind: str | None, now: float)
     return [job_from(row) for row in rows]
 
 
+def cancel_all(tx: Transaction, workspace_id: str, now: float) -> set[str]:
+    """The parents of those that were cancelled."""
+    rows = tx.all(
+        "UPDATE jobs SET state = 'cancelled', lease_owner = NULL, lease_until = NULL, updated_at = :now"
+        f" WHERE workspace_id = :w AND state IN {_UNFINISHED} RETURNING parent_id",
+        {"w": workspace_id, "now": now},
+    )
+    return {row["parent_id"] for row in rows if row["parent_id"]}
+
+
+def forget_workspace(tx: Transaction, workspace_id: str) -> None:
+    """As ``forget_document``, for all documents of a workspace: a repair of the installation names them, too."""
+    tx.execute(
+        "UPDATE batch_items SET name = '(erased)', error = NULL"
+        " WHERE document_id IN (SELECT id FROM documents WHERE workspace_id = :w)",
+        {"w": workspace_id},
+    )
+
+
 def insert_attempt(
     tx: Transaction, job: Job, outcome: Outcome, error: Mapping[str, Any], now: float
 ) -> None:  # fmt: skip
@@ -258,7 +277,7 @@ def delete_finished(tx: Transaction, before_id: str, before: float, limit: int) 
     """
     rows = tx.all(
         "SELECT id FROM jobs j WHERE id < :before_id AND state IN ('succeeded', 'failed', 'cancelled')"
-        " AND updated_at < :before AND kind <> 'erase'"
+        " AND updated_at < :before AND kind NOT IN ('erase', 'erase-workspace')"
         " AND NOT EXISTS (SELECT 1 FROM jobs p WHERE p.id = j.parent_id)"
         f" AND NOT EXISTS (SELECT 1 FROM jobs c WHERE c.parent_id = j.id AND c.state IN {_UNFINISHED})"
         " ORDER BY id LIMIT :limit",

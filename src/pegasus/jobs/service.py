@@ -21,6 +21,7 @@ INTERACTIVE, BULK = 0, 10  # Priorities: a person waits for the one; the other i
 _RETRYABLE_BY_HAND = (JobState.FAILED, JobState.DEAD, JobState.CANCELLED)
 _PARENTS = ("batch", "unpack", "source", "repair")
 _ACCEPTING, _ITEMS = "accepting", "items"  # Steps of a parent: taking items in, and standing for them.
+_ERASURES = ("erase", "erase-workspace")
 # What a parent does while it only stands for its items.
 _WAITING_STEPS = (_ACCEPTING, _ITEMS, "done")
 _BATCH_LEASE_SECONDS = 60.0
@@ -148,10 +149,10 @@ def attempts(tx: Transaction, job: Job) -> list[Attempt]:
 def cancel(tx: Transaction, workspace_id: str, job_id: str) -> list[Job]:
     """Stop a job, and with a batch the items that are not done yet; they all, the job that was named first."""
     job = get(tx, workspace_id, job_id)
-    if job.kind == "erase":
+    if job.kind in _ERASURES:
         raise Conflict(
-            "An erasure cannot be cancelled: a part of the document may be gone already.",
-            hint="Add it again.",
+            "An erasure cannot be cancelled: a part of what it erases may be gone already.",
+            hint="Let it finish; what you still have elsewhere can be added again.",
         )
     changes = {"state": JobState.CANCELLED.value, "lease_owner": None, "lease_until": None, "updated_at": time.time()}
     if not repository.update_in_state(tx, job_id, [JobState.QUEUED, JobState.RUNNING], changes):
@@ -228,6 +229,14 @@ def _release(tx: Transaction, job: Job, now: float) -> None:
     ).problem()
     repository.insert_attempt(tx, job, Outcome.LOST, problem, now)
     metrics.JOBS_ENDED.labels(job.kind, Outcome.LOST).inc()
+
+
+def cancel_all(tx: Transaction, workspace_id: str) -> None:
+    """Stop all that is queued or running for a workspace that is being erased, its erasures of documents too; and
+    keep of its documents no more than their ids in the jobs of other workspaces."""
+    for parent_id in repository.cancel_all(tx, workspace_id, time.time()):
+        settle_parent(tx, parent_id)
+    repository.forget_workspace(tx, workspace_id)
 
 
 def report_progress(tx: Transaction, job: Job, owner: str, step: str, done: int, total: int) -> bool:

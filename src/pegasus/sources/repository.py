@@ -103,6 +103,10 @@ def due(tx: Transaction, now: float) -> Sequence[Source]:
     return [_source_from(row) for row in rows]
 
 
+def clear_schedules(tx: Transaction, workspace_id: str) -> None:
+    tx.execute("UPDATE sources SET next_run_at = NULL WHERE workspace_id = :w", {"w": workspace_id})
+
+
 def set_job(tx: Transaction, source_id: str, job_id: str, next_run_at: float | None) -> None:
     tx.execute(
         "UPDATE sources SET job_id = :job, next_run_at = :next WHERE id = :id",

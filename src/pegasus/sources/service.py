@@ -159,6 +159,11 @@ def has_due(tx: Transaction, now: float) -> bool:
     return any(_unfinished(tx, source) is None for source in repository.due(tx, now))
 
 
+def suspend(tx: Transaction, workspace_id: str) -> None:
+    """No source of the workspace runs by itself any more."""
+    repository.clear_schedules(tx, workspace_id)
+
+
 def remove(tx: Transaction, workspace_id: str, source_id: str, *, erase: bool) -> Job | None:
     """Forget a source; with ``erase`` a job erases what only it names, and then forgets it."""
     source = get(tx, workspace_id, source_id)
