@@ -77,7 +77,8 @@ class Installation:
 
 
 def fill(client: Client, words: str, folder: Path) -> None:
-    """Something of everything: versions, links, files, an archive, an erasure, a session, a source that has run."""
+    """Something of everything: versions, links, files, one that cannot be read, an archive, an erasure, a session, a
+    source that has run."""
     for n in range(30):
         body = {
             "text": f"{words} Note {n} links to [[Note {n + 1}]].",
@@ -92,7 +93,12 @@ def fill(client: Client, words: str, folder: Path) -> None:
     members = io.BytesIO()
     with zipfile.ZipFile(members, "w") as archive:
         archive.writestr("in/one.txt", f"In an archive: {words}")
-    for name, content in (("plan.md", f"# Plan\n\n{words}\n".encode()), ("all.zip", members.getvalue())):
+    plan = f"# Plan\n\n{words}\n".encode()
+    for name, content in (
+        ("plan.md", plan),
+        (f"{words}.pdf", b"%PDF-1.4 broken " + words.encode()),
+        ("all.zip", members.getvalue()),
+    ):
         finished(client, client.call("POST", "/v1/documents", files={"file": (name, content)})["job"]["id"])
     finished(client, client.call("DELETE", f"/v1/documents/{changed['document']['id']}")["job"]["id"])
     session = client.call("POST", "/v1/sessions", json={"title": words})["id"]
@@ -365,11 +371,11 @@ class TestAccepted:
         stored = intake.store(application.files, workspace_id, io.BytesIO(members.getvalue()), upload, 10**6)
         with application.relational.write() as tx:
             intake.add_file(tx, workspace_id, stored)
-        worker = next(w for w in application.workers if w._lane is Lane.READ)
-        (job,) = worker._claim()
+        worker = next(w for w in application.workers if w.lane is Lane.READ)
+        (job,) = worker._worker._claim()
         accept(application, workspace_id)
         files = set(application.files.stored_keys())
-        worker._run([job])
+        worker._worker._run([job])
         assert set(application.files.stored_keys()) == files
         run_to_its_end(application)
         assert not any(key.startswith(workspace_id) for key in application.files.stored_keys())
@@ -401,7 +407,7 @@ def accept(application: Application, workspace_id: str) -> str:
 
 
 def run_to_its_end(application: Application) -> None:
-    worker = next(w for w in application.workers if w._lane is Lane.INDEX)
+    worker = next(w for w in application.workers if w.lane is Lane.INDEX)
     while worker.run_once():
         pass
 
