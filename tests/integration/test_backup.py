@@ -473,6 +473,15 @@ class TestDrill:
         assert 0 < drill.citations == drill.verified
         assert list(tmp_path.iterdir()) == [folder]
 
+    def test_it_removes_what_a_killed_drill_has_left_and_nothing_else(self, saved: Path, tmp_path: Path) -> None:
+        for name in ("data-drill-killed", "data-drill-running", "data-drill-notes"):
+            (tmp_path / name).mkdir()
+        (tmp_path / "data-drill-killed" / "lock").write_text("1")
+        opened = unlock(saved, Key())
+        with data_directory(tmp_path / "data-drill-running"):
+            bootstrap.drill(settings_for(tmp_path / "data"), opened, check(opened, silent), silent)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["data-drill-notes", "data-drill-running"]
+
     def test_it_does_not_pass_what_is_found_no_more(
         self, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
