@@ -17,7 +17,7 @@ from ledger import Ledger
 from processes import PEGASUS, ServerProcess, command, environment
 from workload import Line
 
-_COMMANDS = {"backup": 5, "compact": 2, "check": 2, "rebuild": 1, "check --repair": 1}
+_COMMANDS = {"backup": 5, "restore --drill": 2, "compact": 2, "check": 2, "rebuild": 1, "check --repair": 1}
 _SETTINGS = {
     "PEGASUS_FETCH_ALLOWED_HOSTS": "127.0.0.1",
     "PEGASUS_RATE_LIMIT": "1000000/minute",
@@ -138,10 +138,14 @@ class Killer:
     def _begin(self) -> Started:
         (name,) = self._chance.choices(list(_COMMANDS), list(_COMMANDS.values()))
         arguments, archive = name.split(), None
-        if name == "backup":
+        whole = [archive.path for archive in self._made if archive.after is not None]
+        if name == "restore --drill" and whole:
+            arguments.append(str(whole[-1]))
+        elif name in ("backup", "restore --drill"):
+            name, arguments = "backup", ["backup"]
             self._begun += 1
             path = self._archives / str(self._begun)
-            archive = Archive(path, dict(self._ledger.live), self._ledger.erased_ids)
+            archive = Archive(path, dict(self._ledger.live), dict(self._ledger.gone))
             self._made.append(archive)
             arguments.append(str(archive.path))
         if name == "rebuild":
@@ -179,14 +183,17 @@ class Killer:
         self._reap(all_of_them=True)
 
     def check_archives(self) -> None:
-        """Each is whole or was never there; of those that were killed the next backup leaves nothing."""
-        last = command(self.data, "backup", str(self._archives / "last"))
-        assert last.returncode == 0, last.stderr
-        (self._archives / "last").unlink()
+        """Each is whole or was never there. What was killed leaves nothing beyond the next backup and drill."""
+        last = self._archives / "last"
+        for arguments in (("backup", str(last)), ("restore", str(last), "--drill")):
+            done = command(self.server.data, *arguments)
+            assert done.returncode == 0, done.stderr
+        last.unlink()
         for archive in self._made:
             check_archive(archive, self._scratch)
         self._made.clear()
         assert list(self._archives.iterdir()) == []
+        assert list(self.server.data.parent.glob("*drill*")) == []
 
     def end_all(self) -> None:
         """Whatever has happened, nothing of it goes on."""

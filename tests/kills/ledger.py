@@ -27,6 +27,7 @@ class Ledger:
         self._live: dict[str, Entry] = {}
         self._erased: dict[str, Entry] = {}
         self.jobs: set[str] = set()  # Every job that an answer has named.
+        self.removed_sources: set[str] = set()
 
     def accepted(self, entry: Entry) -> None:
         with self._lock:
@@ -57,6 +58,7 @@ class Ledger:
             return dict(self._live)
 
     @property
-    def erased_ids(self) -> set[str]:
+    def gone(self) -> Mapping[str, Entry]:
+        """By the ids of the documents that they were."""
         with self._lock:
-            return set(self._erased)
+            return dict(self._erased)

@@ -53,13 +53,13 @@ class Run:
         begun, data = time.monotonic(), self.killer.server.data
         self.killer.settle()
         with self.worker.resting():
+            if self.worker.error:
+                raise self.worker.error
             check_running(self.line, data, self.ledger, self.worker.sources, self.files, self.pages)
             self.killer.stop()
             check_stopped(data, self.ledger)
             self.killer.check_archives()
             self.killer.start()
-        if self.worker.error:
-            raise self.worker.error
         self._inspected += time.monotonic() - begun
 
     def told(self) -> str:

@@ -28,7 +28,7 @@ _ITEMS = 16  # Of each source, give or take a few.
 _MEMBERS = 3
 _STEPS = {
     "text": 24, "version": 12, "again": 8, "erase": 10, "return": 3, "pdf": 7, "docx": 4, "zip": 3, "batch": 4,
-    "file": 10, "page": 8, "run folder": 4, "run site": 3, "find": 6, "rebuild": 1, "repair": 1,
+    "file": 10, "page": 8, "run folder": 4, "run site": 3, "find": 6, "talk": 3, "rebuild": 1, "repair": 1, "anew": 1,
 }  # fmt: skip
 
 
@@ -94,6 +94,8 @@ def steps(chance: Random) -> Iterator[Step]:
             name = chance.choice(list(gone))
             live[name] = gone.pop(name)
             yield Step("return", name, live[name])
+        elif kind == "talk":
+            yield Step(kind, chance.choice(PEOPLE))
         elif kind in items:
             yield _changed_item(kind, items[kind], chance)
         elif kind not in ("version", "again", "find", "erase", "return"):
@@ -231,15 +233,22 @@ class Worker(threading.Thread):
         super().__init__(daemon=True)
         self._line, self._ledger, self._steps = line, ledger, steps(chance)
         self._places = {"file": folder, "page": pages}
+        self._origins = {
+            "folder": {"kind": "folder", "path": str(folder.path)},
+            "site": {"kind": "sitemap", "url": pages.sitemap},
+        }
         self.sources = dict[str, str]()
         self._turn = threading.Lock()
         self._stopping = False
         self.taken = 0
+        self._session = ""
         self.error: BaseException | None = None
 
     def run(self) -> None:
         try:
-            self._add_sources()
+            self._session = self._line.create("/v1/sessions", json={})["id"]
+            for name in self._origins:
+                self._add_source(name)
             while not self._stopping:
                 with self._turn:
                     self._take(next(self._steps))
@@ -257,14 +266,23 @@ class Worker(threading.Thread):
         self._line.close()
         self.join(60)
 
-    def _add_sources(self) -> None:
-        folder, pages = self._places["file"], self._places["page"]
-        origins = {
-            "folder": {"kind": "folder", "path": str(folder.path)},
-            "site": {"kind": "sitemap", "url": pages.sitemap},
-        }
-        for name, origin in origins.items():
-            self.sources[name] = self._line.create("/v1/sources", json={"name": name, "origin": origin})["id"]
+    def _add_source(self, name: str) -> None:
+        body = {"name": name, "origin": self._origins[name]}
+        self.sources[name] = self._line.create("/v1/sources", json=body)["id"]
+
+    def _add_anew(self, name: str) -> None:
+        """Remove a source with all of its documents, maybe in the midst of a run, and begin again."""
+        id_ = self.sources[name]
+        self._ledger.removed_sources.add(id_)
+        try:
+            self._line.call("DELETE", f"/v1/sources/{id_}?documents=erase")
+            while True:
+                self._line.call("GET", f"/v1/sources/{id_}")
+                time.sleep(0.02)
+        except ProblemError as error:
+            if error.body["status"] != 404:
+                raise
+        self._add_source(name)
 
     def _take(self, step: Step) -> None:
         match step.kind:
@@ -293,6 +311,11 @@ class Worker(threading.Thread):
             case "run folder" | "run site":
                 source = self.sources[step.kind.removeprefix("run ")]
                 self._ledger.jobs.add(self._line.create(f"/v1/sources/{source}/run")["job"]["id"])
+            case "talk":
+                path, content = f"/v1/sessions/{self._session}/messages", {"content": f"Who wrote to {step.name}?"}
+                self._line.create(path, json=content)
+            case "anew":
+                self._add_anew("site")
             case "rebuild":
                 body = {"stores": ["vectors", "graph", "fulltext"]}
                 self._ledger.jobs.add(self._line.call("POST", "/v1/integrity/rebuild", json=body)["job"]["id"])
@@ -312,7 +335,7 @@ class Worker(threading.Thread):
         version = 1 if before is None else before.version + (step.kind == "version")
         assert document["version"] == version, (step, document, before)
         if before is None:
-            assert document["id"] not in self._ledger.erased_ids, (step, document)
+            assert document["id"] not in self._ledger.gone, (step, document)
         else:
             assert document["id"] == before.document_id, (step, document, before)
         words = words_of(step.name, step.version)
