@@ -6,6 +6,7 @@ import json
 import shutil
 import sqlite3
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,9 +95,9 @@ class Archive:
     """A backup that somebody has begun, and what was accepted then."""
 
     path: Path
-    before: dict[str, Entry]
-    erased: dict[str, Entry]
-    after: dict[str, Entry] | None = None  # Once the command has said that it is complete.
+    before: Mapping[str, Entry]
+    erased: Mapping[str, Entry]
+    after: Mapping[str, Entry] | None = None  # Once the command has said that it is complete.
 
 
 def check_archive(archive: Archive, scratch: Path) -> None:
@@ -111,8 +112,8 @@ def check_archive(archive: Archive, scratch: Path) -> None:
         assert [(row, archive.erased[id_]) for id_, row in found.items() if id_ in archive.erased] == []
         if archive.after is not None:
             constant = [e for uri, e in archive.before.items() if e.document_id and archive.after.get(uri) == e]
-            wanted = {e.document_id: (e.document_id, e.uri, e.version) for e in constant}
-            assert {id_: found.get(id_) for id_ in wanted} == wanted
+            lost = [e for e in constant if found.get(e.document_id) != (e.document_id, e.uri, e.version)]
+            assert lost == [], [found.get(e.document_id) for e in lost]
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     archive.path.unlink()

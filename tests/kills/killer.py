@@ -145,7 +145,7 @@ class Killer:
             name, arguments = "backup", ["backup"]
             self._begun += 1
             path = self._archives / str(self._begun)
-            archive = Archive(path, dict(self._ledger.live), dict(self._ledger.gone))
+            archive = Archive(path, self._ledger.settled, self._ledger.gone)
             self._made.append(archive)
             arguments.append(str(archive.path))
         if name == "rebuild":
@@ -172,7 +172,7 @@ class Killer:
         assert "Traceback" not in error, error
         if started.archive:
             assert status == 0, error
-            started.archive.after = dict(self._ledger.live)
+            started.archive.after = self._ledger.settled
         elif started.name.startswith("check") and status == 1 and "{" in said and "differences" in said:
             raise AssertionError(f"beside the work there were differences: {json.loads(said)['differences']}")
         elif started.lives == self._lives:

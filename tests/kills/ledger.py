@@ -26,6 +26,7 @@ class Ledger:
         self._lock = threading.Lock()
         self._live: dict[str, Entry] = {}
         self._erased: dict[str, Entry] = {}
+        self._under_way = ""
         self.jobs: set[str] = set()  # Every job that an answer has named.
         self.removed_sources: set[str] = set()
 
@@ -34,6 +35,11 @@ class Ledger:
             self._live[entry.uri] = entry
             if entry.job_id:
                 self.jobs.add(entry.job_id)
+
+    def begin(self, uri: str) -> None:
+        """From here to the next step the server may have done something with a document that nobody was told of."""
+        with self._lock:
+            self._under_way = uri
 
     def known(self, uri: str, document_id: str) -> Entry:
         """The entry, now that its document is known by its id."""
@@ -56,6 +62,12 @@ class Ledger:
     def live(self) -> Mapping[str, Entry]:
         with self._lock:
             return dict(self._live)
+
+    @property
+    def settled(self) -> Mapping[str, Entry]:
+        """Documents of which every answer is known."""
+        with self._lock:
+            return {uri: entry for uri, entry in self._live.items() if uri != self._under_way}
 
     @property
     def gone(self) -> Mapping[str, Entry]:

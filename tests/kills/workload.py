@@ -251,7 +251,10 @@ class Worker(threading.Thread):
                 self._add_source(name)
             while not self._stopping:
                 with self._turn:
-                    self._take(next(self._steps))
+                    step = next(self._steps)
+                    self._ledger.begin(step.name)
+                    self._take(step)
+                    self._ledger.begin("")
                     self.taken += 1
                 time.sleep(0.005)  # Also so that the lock may pass to who wants the work to rest.
         except BaseException as error:  # noqa: BLE001 - the inspector raises it.
