@@ -31,8 +31,8 @@ $(VENV)/.dev: locks/dev.lock $(VENV)/.core
 run: setup ## Start Pegasus with sample documents on http://127.0.0.1:8000
 	$(BIN)/pegasus up --demo
 
-test: $(VENV)/.dev ## Run all tests
-	$(BIN)/python -m pytest
+test: $(VENV)/.dev ## Run all tests, on up to four processors
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 fuzz: $(VENV)/.dev ## Fuzz the API and the readers of files for MINUTES=30 each (FUZZ_SEED=... does a run again)
 	FUZZ_MINUTES=$(or $(MINUTES),30) $(BIN)/python -m pytest tests/fuzz -s

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from benches import Bench
 
 from pegasus.access import service as access
 from pegasus.access.scopes import Scope
+from pegasus.adapters.sqlite import SqliteRelationalStore
 from pegasus.application import Application
 from pegasus.bootstrap import embedded
 from pegasus.client import Client
+from pegasus.migrations import HEAD
 from pegasus.server import serving_in_background
 from pegasus.settings import load_settings
 from pegasus.telemetry import configure_logging
@@ -83,3 +89,22 @@ def finished(client: Client, job_id: str, timeout_seconds: float = 60) -> dict[s
         if time.monotonic() > until:
             raise AssertionError(f"the job is still {job['state']} at {job['step']} after {timeout_seconds} s")
         time.sleep(0.02)
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sqlite")
+    store = SqliteRelationalStore(folder / "new.sqlite3")
+    store.migrate(HEAD)
+    store.close()
+    with closing(sqlite3.connect(folder / "new.sqlite3")) as connection:
+        connection.execute("VACUUM INTO ?", (str(folder / "migrated.sqlite3"),))
+    return folder / "migrated.sqlite3"
+
+
+@pytest.fixture
+def bench(migrated: Path, tmp_path: Path) -> Iterator[Bench]:
+    shutil.copy(migrated, tmp_path / "test.sqlite3")
+    store = SqliteRelationalStore(tmp_path / "test.sqlite3")
+    yield Bench(store)
+    store.close()

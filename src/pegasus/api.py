@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pegasus import __version__
+from pegasus import __version__, metrics
 from pegasus.access import endpoints as access
 from pegasus.access.scopes import Principal
 from pegasus.application import Application
@@ -31,11 +31,13 @@ from pegasus.jobs import endpoints as jobs
 from pegasus.schemas import Schema
 from pegasus.search import endpoints as search
 from pegasus.sources import endpoints as sources
+from pegasus.usage import endpoints as usage
 from pegasus.web import PROBLEM_MEDIA_TYPE, App, KeyGate, problem_response, problems
 
 log = structlog.get_logger("pegasus.access")
 
-_FEATURES = (documents, search, chat, graph, jobs, sources, integrity, access)
+_FEATURES = (documents, search, chat, graph, jobs, sources, integrity, access, usage)
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 _MULTIPART_ROOM_BYTES = 2**20
 # A body whose sender says nothing for so long is given up.
 SILENCE_SECONDS = 30.0
@@ -216,6 +218,13 @@ class BodyLimit:
         return min((limit for limit in limits if limit is not None), default=None)
 
 
+def _measure(scope: Scope, status: int, seconds: float) -> None:
+    """By the route's template: paths and methods that callers make up must not each become a series."""
+    route = getattr(scope.get("route"), "path", "none")
+    method = scope["method"] if scope["method"] in _METHODS else "other"
+    metrics.HTTP_SECONDS.labels(method, route, str(status)).observe(seconds)
+
+
 class AccessLog:
     """One line a request, with an id that the answer carries too; the last resort for what nobody expected."""
 
@@ -249,4 +258,5 @@ class AccessLog:
                 await problem_response(error)(scope, receive, noting)
             finally:
                 took_ms = round((time.perf_counter() - begun) * 1000, 2)
+                _measure(scope, status, took_ms / 1000)
                 log.debug("http.request", method=scope["method"], path=scope["path"], status=status, took_ms=took_ms)

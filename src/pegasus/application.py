@@ -10,6 +10,7 @@ from pegasus.access.doorkeeper import Doorkeeper
 from pegasus.chat.service import ChatService
 from pegasus.graph.service import GraphService
 from pegasus.integrity.service import IntegrityService
+from pegasus.jobs.reaper import Reaper
 from pegasus.jobs.runner import InProcessSignal, LaneWorker
 from pegasus.ports import FileStore, GraphStore, RelationalStore, VectorStore
 from pegasus.search.service import SearchService
@@ -37,6 +38,7 @@ class Application:
     files: FileStore
     signal: InProcessSignal
     workers: tuple[LaneWorker, ...]
+    reaper: Reaper
     doorkeeper: Doorkeeper
     search: SearchService
     chat: ChatService

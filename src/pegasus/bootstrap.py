@@ -33,6 +33,7 @@ from pegasus.integrity.repair import Repairer
 from pegasus.integrity.service import IntegrityService
 from pegasus.integrity.tasks import EraseTask, RepairTask
 from pegasus.jobs import service as jobs
+from pegasus.jobs.reaper import Chore, Reaper
 from pegasus.jobs.runner import InProcessSignal, LaneSettings, LaneWorker, Task
 from pegasus.memory import limit_arenas, release_freed_memory
 from pegasus.migrations import HEAD
@@ -69,6 +70,7 @@ def embedded(settings: Settings, *, scheduled: bool = False) -> Iterator[Applica
             _recover(application)
             for worker in application.workers:
                 worker.start()
+            application.reaper.start()
             release_freed_memory()
             with scheduling(application.relational, application.signal) if scheduled else nullcontext():
                 yield application
@@ -79,10 +81,12 @@ def embedded(settings: Settings, *, scheduled: bool = False) -> Iterator[Applica
 def _stop(application: Application) -> None:
     """Finish what is in hand within ``_STOP_SECONDS`` all told, then close the stores."""
     application.stopping.set()
+    application.reaper.ask_to_stop()
     for worker in application.workers:
         worker.ask_to_stop()
     until = time.monotonic() + _STOP_SECONDS
     in_time = [worker.join(until - time.monotonic()) for worker in application.workers]
+    application.reaper.join(until - time.monotonic())
     application.close()
     if not all(in_time):
         # Closing has cut off the file that was being read; its worker now hands the job back.
@@ -209,7 +213,7 @@ def build(settings: Settings, directory: Path) -> Application:
         "unpack": UnpackTask(relational, files, signal, settings.max_upload_bytes, settings.max_archive_bytes),
         "source": SourceTask(relational, files, _source_readers(settings), signal, settings.max_upload_bytes),
     }
-    lane_settings = LaneSettings(settings.job_max_attempts, settings.job_lease_seconds)
+    lane_settings = LaneSettings(settings.job_max_attempts, settings.job_lease_seconds, settings.job_step_seconds)
     workers = tuple(LaneWorker(lane, relational, tasks, signal, lane_settings, release_freed_memory) for lane in Lane)
     search = SearchService(relational, vectors, graph, embedder)
     rates = Rates(Rate.parse(settings.rate_limit), Rate.parse(settings.ask_rate_limit))
@@ -226,6 +230,7 @@ def build(settings: Settings, directory: Path) -> Application:
         signal=signal,
         workers=workers,
         doorkeeper=Doorkeeper(relational, InMemoryRateLimiter(), rates),
+        reaper=Reaper(relational, _chores(settings)),
         search=search,
         chat=ChatService(relational, search, ExtractiveAgent(embedder)),
         graph=GraphService(relational, graph),
@@ -235,7 +240,8 @@ def build(settings: Settings, directory: Path) -> Application:
             "vectors": vectors.ping,
             "graph": graph.ping,
             "files": files.ping,
-            "workers": _all_alive(workers),
+            "search": search.check,
+            "workers": _all_at_work(workers),
         },
         close=close,
     )
@@ -323,8 +329,20 @@ def _secret(name: str) -> str:
     return value
 
 
-def _all_alive(workers: tuple[LaneWorker, ...]) -> Callable[[], None]:
+def _chores(settings: Settings) -> list[Chore]:
+    retention_seconds = settings.job_retention_days * 86_400
+    return [
+        Chore("jobs left behind", 30, lambda tx: jobs.tidy(tx, time.time(), settings.job_lease_seconds)),
+        Chore("finished jobs", 3_600, lambda tx: jobs.delete_finished(tx, time.time() - retention_seconds)),
+        Chore("idempotency replies", 3_600, access.forget_old_replies),
+    ]
+
+
+def _all_at_work(workers: tuple[LaneWorker, ...]) -> Callable[[], None]:
     def check() -> None:
+        stuck = [f"{worker.stuck} of the lane {worker.lane}" for worker in workers if worker.stuck]
+        if stuck:
+            raise Unavailable(f"Workers are stuck: {', '.join(stuck)}.", hint="Restart Pegasus; see its log.")
         dead = [worker.owner for worker in workers if not worker.alive]
         if dead:
             raise Unavailable(f"Workers have ended: {', '.join(dead)}.", hint="Restart Pegasus; see its log.")

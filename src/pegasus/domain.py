@@ -188,6 +188,29 @@ class Job:
     result: Mapping[str, Any] | None = None
     error: Mapping[str, Any] | None = None
     lease_owner: str | None = None
+    started_at: float | None = None  # when its present or last attempt began
+    crashes: int = 0  # attempts at the present step whose worker ended without an answer
+
+
+class Outcome(StrEnum):
+    """How an attempt at a job ended that did not do it."""
+
+    FAILED = "failed"  # it said why
+    LOST = "lost"  # its worker ended without a word
+    STUCK = "stuck"  # it showed no progress for too long and was given up
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt at a job that ended badly; ``number`` counts them over all steps."""
+
+    number: int
+    step: str
+    worker: str
+    started_at: float
+    ended_at: float
+    outcome: Outcome
+    error: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,6 +111,24 @@ class TooManyRequests(PegasusError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class TimedOut(Unavailable):
+    """A step of a job, or a store's answer, took longer than its limit."""
+
+    code, title = "timed-out", "Timed out"
+
+
+class WorkerLost(PegasusError):
+    """The worker ended, or was taken for dead, before it said what became of the job."""
+
+    code, title, retryable = "worker-lost", "Worker lost", True
+
+
+class Unexpected(PegasusError):
+    """A defect of Pegasus itself; the log has the traceback."""
+
+    code, title, retryable = "unexpected", "Unexpected error", True
+
+
 class Misconfigured(PegasusError):
     """A setting or the installation is wrong; nothing works until it is mended."""
 

@@ -13,6 +13,12 @@ def new_id() -> str:
     return str(uuid_utils.uuid7())
 
 
+def first_id_at(time: float) -> str:
+    """The least id that ``new_id`` may give at a time, in seconds since the epoch: ids before it are older."""
+    digits = f"{max(0, int(time * 1000)):012x}"
+    return f"{digits[:8]}-{digits[8:]}-7000-8000-000000000000"
+
+
 def is_id(value: str) -> bool:
     """Whether ``value`` is a UUID in canonical form, which is the only form that the stores hold."""
     try:

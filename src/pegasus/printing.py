@@ -102,6 +102,14 @@ def print_job(job: Json, items: Sequence[Json]) -> None:
         made.add_row("why", plain(job["error"]["detail"]))
         made.add_row("next", plain(job["error"].get("hint", "")))
     out.print(made)
+    if job["history"]:
+        tried = table("#", "step", "began", "ended", "outcome", "why")
+        for attempt in job["history"]:
+            times = [attempt[name][:19].replace("T", " ") for name in ("started_at", "ended_at")]
+            why = plain(attempt["error"].get("detail", ""))
+            tried.add_row(str(attempt["number"]), attempt["step"], *times, attempt["outcome"], why)
+        out.print("Attempts that ended badly:")
+        out.print(tried)
     if items:
         listed = table("#", "item", "outcome", "state", "why")
         for item in items:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dotenv import dotenv_values
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pegasus.domain import Rate
@@ -24,6 +24,8 @@ _SERVER_TIER = (
     "DATABASE_URL", "REDIS_URL", "PEGASUS_VECTORS_URL", "PEGASUS_GRAPH_URL", "PEGASUS_FILES_URL", "PEGASUS_CACHE_URL",
     "VERTEX_AI_PROJECT_ID", "VERTEX_AI_LOCATION", "VERTEX_AI_AGENT_ENGINE_ID",
 )  # fmt: skip
+
+_SECRET = ("KEY", "METRICS_TOKEN")
 
 
 class Settings(BaseSettings):
@@ -72,8 +74,22 @@ class Settings(BaseSettings):
     entities: Literal["rules", "spacy"] = Field(
         default="rules", description="What finds entities; spacy needs the extra pegasus[nlp]."
     )
-    job_max_attempts: int = Field(default=5, ge=1, description="After so many attempts a job is dead.")
+    job_max_attempts: int = Field(
+        default=10,
+        ge=1,
+        description="After so many attempts a job is dead; most kinds of faults get fewer.",
+    )
     job_lease_seconds: float = Field(default=60, gt=0, description="A worker silent for so long has lost its job.")
+    job_step_seconds: float = Field(
+        default=600, gt=0, description="A step of a job that shows no progress for so long is given up."
+    )
+    job_retention_days: float = Field(
+        default=30, gt=0, description="Jobs that ended so long ago are forgotten; dead letters and erasures never are."
+    )
+
+    metrics_token: SecretStr | None = Field(
+        default=None, min_length=16, description="Bearer token that opens /metrics; without one there is no /metrics."
+    )
 
     source_folders: str | None = Field(
         default=None,
@@ -132,6 +148,11 @@ class Settings(BaseSettings):
     def allowed_hosts(self) -> list[str]:
         return _listed(self.fetch_allowed_hosts)
 
+    @field_validator("metrics_token", mode="before")
+    @classmethod
+    def _none_if_empty(cls, value: object) -> object:
+        return value or None
+
     @property
     def embedding_threads(self) -> int:
         return self.embed_threads or max(1, (os.cpu_count() or 1) - 1)
@@ -177,5 +198,5 @@ def load_settings(**overrides: object) -> Settings:
 def _told(error: dict[str, Any]) -> str:
     """What is wrong with a setting and what it got; a key is never shown."""
     name = "_".join(map(str, error["loc"])).upper()
-    got = "" if name == "KEY" else f" (it is {str(error['input'])[:100]!r})"
+    got = "" if name in _SECRET else f" (it is {str(error['input'])[:100]!r})"
     return f"PEGASUS_{name}: {error['msg']}{got}"

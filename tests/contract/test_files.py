@@ -15,7 +15,7 @@ from pegasus.identifiers import new_id
 from pegasus.ports import FileStore
 
 LIMIT = 1_000_000
-WORKSPACE = new_id()
+WORKSPACE = "0198c3f2-6d3e-7c41-9b3a-0c1de87cd9d1"
 
 
 @pytest.fixture(params=["folder"])

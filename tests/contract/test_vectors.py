@@ -205,6 +205,15 @@ def test_a_rebuilt_store_has_the_new_contents_and_no_byte_of_the_old(
     assert b"old-" not in bytes_below(tmp_path / "own")
 
 
+def test_what_the_process_has_freed_gets_into_no_file(
+    own_store: ChromaVectorStore, store: VectorStore, workspace_id: str, tmp_path: Path
+) -> None:
+    for _ in range(6):
+        store.upsert(workspace_id, [f"secret-{new_id()}" for _ in range(300)], random_vectors(300))
+        own_store.upsert(new_id(), ["a"], axes(0))
+    assert b"secret-" not in bytes_below(tmp_path / "own")
+
+
 def test_a_rebuild_that_fails_leaves_the_old_contents(own_store: ChromaVectorStore, workspace_id: str) -> None:
     own_store.upsert(workspace_id, ["a"], axes(0))
 

@@ -7,10 +7,12 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import stat
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -213,6 +215,21 @@ class TestJobs:
         assert failed["error"]["detail"][:40] in served.run("jobs", "show", failed["id"]).stdout
         result = served.run("jobs", "retry", failed["id"])
         assert (result.returncode, result.stdout) == (1, f"The job {failed['id']} is failed.\n")
+
+    def test_that_are_dead_tell_of_their_attempts_and_are_all_retried_at_once(self, served: Library) -> None:
+        failed = served.json("jobs", "list", "--state", "failed")["items"][-1]
+        with closing(sqlite3.connect(served.data / "pegasus.sqlite3", timeout=10)) as rows, rows:
+            rows.execute("UPDATE jobs SET state = 'dead' WHERE id = ?", [failed["id"]])
+        assert [job["id"] for job in served.json("jobs", "list", "--state", "dead")["items"]] == [failed["id"]]
+        assert "Attempts that ended badly" in served.run("jobs", "show", failed["id"]).stdout
+        assert served.json("jobs", "show", failed["id"])["history"][0]["outcome"] == "failed"
+        assert served.json("jobs", "retry", "--dead", "--kind", "erase") == {"retried": 0}
+        assert served.run("jobs", "retry", "--dead").stdout.startswith("1 dead letters were queued again.")
+        assert served.json("jobs", "list", "--state", "dead")["items"] == []
+
+    @pytest.mark.parametrize("arguments", [[], [UNKNOWN, "--dead"]])
+    def test_are_retried_by_id_or_all_and_not_both(self, served: Library, arguments: list[str]) -> None:
+        assert served.run("jobs", "retry", *arguments).returncode == 2
 
     def test_can_be_cancelled_while_they_run(self, served: Library, tmp_path: Path) -> None:
         (tmp_path / "long.txt").write_text(

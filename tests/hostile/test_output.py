@@ -57,7 +57,9 @@ def printed_answer(text: str) -> None:
 
 def printed_job(text: str) -> None:
     job = {"id": ID, "kind": "ingest", "state": "failed", "step": "read", "attempts": 1, "document_id": ID, "version": 1,
-           "created_at": "", "updated_at": "", "progress": {}, "error": {"detail": text, "hint": text}}  # fmt: skip
+           "created_at": "", "updated_at": "", "progress": {}, "error": {"detail": text, "hint": text},
+           "history": [{"number": 1, "step": "read", "outcome": "failed", "worker": text, "started_at": "", "ended_at": "",
+                        "error": {"detail": text, "hint": text}}]}  # fmt: skip
     printing.print_jobs([job])
     item = {"ordinal": 1, "name": text, "outcome": "refused", "state": "failed", "error": {"detail": text}}
     printing.print_job(job, [item])

@@ -15,6 +15,8 @@ from pegasus.access import service as access
 from pegasus.application import Application
 from pegasus.bootstrap import embedded
 from pegasus.client import Client
+from pegasus.domain import Lane
+from pegasus.jobs import service as jobs_service
 from pegasus.server import serving_in_background
 from pegasus.settings import load_settings
 
@@ -87,6 +89,15 @@ class TestRead:
         assert job["error"] is None
         assert job["attempts"] == 1
 
+    def test_tells_of_the_attempts_that_ended_badly(self, client: Client) -> None:
+        added = client.call("POST", "/v1/documents", files={"file": ("broken.pdf", b"%PDF-1.7 broken")})
+        job = finished(client, added["job"]["id"])
+        (attempt,) = job["history"]
+        assert (attempt["number"], attempt["step"], attempt["outcome"]) == (1, "extract", "failed")
+        assert attempt["error"] == job["error"]
+        assert attempt["worker"].startswith("read-")
+        assert attempt["started_at"] <= attempt["ended_at"]
+
 
 class TestEvents:
     def test_follow_a_job_until_it_is_done(self, client: Client, http: httpx.Client) -> None:
@@ -128,6 +139,27 @@ class TestRetryAndCancel:
         job = queued(idle_http)
         assert idle_http.post(f"/v1/jobs/{job['id']}/cancel").json()["state"] == "cancelled"
         assert_problem(idle_http.post(f"/v1/jobs/{job['id']}/cancel"), 409, "conflict")
+
+    def test_the_document_of_a_cancelled_job_says_so(self, idle_http: httpx.Client) -> None:
+        job = queued(idle_http)
+        idle_http.post(f"/v1/jobs/{job['id']}/cancel")
+        document = idle_http.get(f"/v1/documents/{job['document_id']}").json()
+        assert (document["state"], "cancelled" in document["error"]["detail"]) == ("searchable", True)
+
+    def test_dead_letters_are_queued_again_all_at_once_and_only_ones_own(
+        self, idle: Application, idle_http: httpx.Client
+    ) -> None:
+        jobs = [queued(idle_http, f"Note {n}.")["id"] for n in range(3)]
+        with idle.relational.write() as tx:
+            others = access.create_workspace(tx, "others")
+            other = jobs_service.enqueue(tx, others, "ingest", Lane.INDEX, "embed").id
+            for id_ in (*jobs[:2], other):
+                tx.execute("UPDATE jobs SET state = 'dead' WHERE id = :id", {"id": id_})
+        assert idle_http.post("/v1/jobs/retry", params={"kind": "erase"}).json() == {"retried": 0}
+        assert idle_http.post("/v1/jobs/retry", params={"kind": "ingest"}).json() == {"retried": 2}
+        assert idle_http.get("/v1/jobs?state=dead").json()["items"] == []
+        with idle.relational.read() as tx:
+            assert jobs_service.get(tx, others, other).state == "dead"
 
     def test_a_cancelled_job_can_be_retried_once(self, idle_http: httpx.Client) -> None:
         job = queued(idle_http)

@@ -26,7 +26,6 @@ from pegasus.errors import Unavailable
 from pegasus.ingestion import intake
 from pegasus.ingestion import service as ingestion
 from pegasus.ingestion.tasks import UnpackTask
-from pegasus.jobs import repository
 from pegasus.jobs import service as jobs
 from pegasus.search.service import Mode
 from pegasus.settings import load_settings
@@ -339,7 +338,8 @@ def test_an_erasure_that_runs_twice_changes_nothing(workspace: Workspace) -> Non
 def test_an_index_job_that_was_dead_makes_its_document_ready_when_retried(workspace: Workspace) -> None:
     added = workspace.add("The albatross nests.")
     assert added.job
-    workspace.sql("UPDATE jobs SET attempts = 99 WHERE id = :id", id=added.job.id)  # Its process died each time.
+    # Its process died each time.
+    workspace.sql("UPDATE jobs SET attempts = 9, crashes = 9 WHERE id = :id", id=added.job.id)
     workspace.work()
     assert (workspace.job(added.job.id).state, workspace.document(added.document.id).state) == ("dead", "failed")
     with workspace.relational.write() as tx:
@@ -385,6 +385,91 @@ def test_a_document_whose_job_was_cancelled_is_tried_again_when_it_is_added_agai
     workspace.add("The albatross nests.")
     workspace.work()
     assert workspace.document(first.document.id).state == "ready"
+
+
+def test_the_documents_of_a_cancelled_archive_say_so_and_nothing_more_is_taken_in(workspace: Workspace) -> None:
+    taken = workspace.add_file(zipped({f"{n}.txt": f"Text number {n}.".encode() for n in range(5)}), "five.zip")
+    assert taken.job
+    job_id = taken.job.id
+
+    class Cancelling(FolderFileStore):
+        """A file store that is just putting the third member away when somebody cancels the job."""
+
+        def put(self, workspace_id: str, source: IO[bytes], max_bytes: int) -> tuple[str, str, int]:
+            if len(workspace.items(job_id)) == 2:
+                with workspace.relational.write() as tx:
+                    ingestion.cancel(tx, workspace.id, job_id)
+            return super().put(workspace_id, source, max_bytes)
+
+    files = Cancelling(workspace.application.settings.data / "files")
+    task = UnpackTask(workspace.relational, files, workspace.application.signal, 10**8, 10**9)
+    with workspace.relational.write() as tx:
+        (job,) = jobs.claim(tx, Lane.READ, 1, fresh=True, owner="w", now=time.time(), lease_seconds=60, turns={})
+    task.run([job], "w")
+    workspace.work()
+    assert workspace.job(job_id).state == "cancelled"
+    assert list(workspace.items(job_id).values()) == [("created", "cancelled")] * 2
+    documents_there = workspace.snapshot()["documents"]
+    assert [row[2] for row in documents_there] == ["failed"] * 2, "they were never read"
+    error = workspace.document(documents_there[0][0]).error
+    assert error
+    assert "cancelled" in error["detail"]
+    assert len(workspace.files()) == 3, "the archive, and the two that were taken in"
+
+
+def test_a_document_whose_indexing_was_cancelled_is_found_by_words_and_says_so(workspace: Workspace) -> None:
+    added = workspace.add("The albatross nests.")
+    assert added.job
+    with workspace.relational.write() as tx:
+        ingestion.cancel(tx, workspace.id, added.job.id)
+    document = workspace.document(added.document.id)
+    assert document.state == "searchable"
+    assert "by its words" in (document.error or {})["detail"]
+    assert workspace.find("albatross") == [added.document.id]
+    with workspace.relational.write() as tx:
+        jobs.retry(tx, workspace.id, added.job.id)
+    workspace.work()
+    assert (workspace.document(added.document.id).state, workspace.document(added.document.id).error) == ("ready", None)
+
+
+def test_what_a_late_worker_puts_in_after_an_erasure_is_taken_out_again(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that hung in the vector store while its job was given up, and the document erased."""
+    kept = workspace.add("Ada Lovelace met Charles Babbage.", title="Kept")
+    workspace.work()
+    gone = workspace.add("Ada Lovelace knew Mary Somerville.", title="Gone")
+    upsert = workspace.vectors.upsert
+    indexer = workspace.application.workers[0]._worker._tasks["ingest"]._indexer
+    with workspace.relational.read() as tx:
+        pending = ingestion.repository.pending(tx, gone.document.id, 10)
+
+    def hang(*arguments: Any) -> None:
+        monkeypatch.undo()
+        with workspace.relational.write() as tx:
+            jobs.cancel(tx, workspace.id, gone.job.id)  # type: ignore[union-attr]
+        workspace.erase(gone.document.id)
+        workspace.work()
+        upsert(*arguments)
+
+    monkeypatch.setattr(workspace.vectors, "upsert", hang)
+    indexer.index(pending)
+    workspace.check_stores_agree()
+    assert workspace.find("Lovelace") == [kept.document.id]
+
+
+# --- Fair shares --------------------------------------------------------------------------------------------------
+
+
+def test_a_note_is_indexed_with_the_first_slice_of_anothers_long_book(workspace: Workspace, idle: Application) -> None:
+    book = "\n\n".join(f"Paragraph {n}. " + "Rain fell on the pier. " * 40 for n in range(400))
+    workspace.add(book)
+    other = Workspace(idle)
+    note = other.add("The albatross nests.")
+    idle.workers[1].run_once()
+    assert other.document(note.document.id).state == "ready"
+    assert workspace.rows("SELECT sum(indexed) FROM passages WHERE workspace_id = :w")[0][0] >= 64
+    workspace.work()
 
 
 # --- Erasing ------------------------------------------------------------------------------------------------------
@@ -462,7 +547,8 @@ def test_the_receipt_says_what_was_removed_even_if_the_job_was_interrupted(works
     count = len(workspace.passages(taken.added.document.id))
     job_id = workspace.erase(taken.added.document.id)
     # What an erasure does first, in a process that is killed before it can note the end.
-    workspace.application.workers[0]._tasks["erase"]._eraser._indexer.forget(workspace.id, taken.added.document.id)
+    eraser = workspace.application.workers[0]._worker._tasks["erase"]._eraser
+    eraser._indexer.forget(workspace.id, taken.added.document.id)
     workspace.work()
     result = workspace.job(job_id).result
     assert result
@@ -575,7 +661,7 @@ def test_an_archive_that_a_crash_interrupted_is_taken_up_where_it_was(workspace:
     files = FillingUp(workspace.application.settings.data / "files", room_for=2)
     task = UnpackTask(workspace.relational, files, workspace.application.signal, 10**8, 10**9)
     with workspace.relational.write() as tx:
-        (job,) = repository.claim(tx, Lane.READ, 9, fresh=True, owner="killed", now=time.time(), lease_seconds=60)
+        (job,) = jobs.claim(tx, Lane.READ, 9, fresh=True, owner="killed", now=time.time(), lease_seconds=60, turns={})
     with pytest.raises(Unavailable):
         task.run([job], "killed")
     assert len(workspace.items(job.id)) == 2

@@ -2,132 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
-import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from benches import MAX_ATTEMPTS, Bench, raising
 
 from pegasus.access import service as access
-from pegasus.adapters.sqlite import SqliteRelationalStore
 from pegasus.domain import Job, JobState, Lane
 from pegasus.errors import Conflict, Invalid, NotFound, Unavailable
 from pegasus.identifiers import new_id
-from pegasus.jobs import repository, service
-from pegasus.jobs.runner import InProcessSignal, LaneSettings, LaneWorker
-from pegasus.migrations import HEAD
-from pegasus.ports import Transaction
-
-MAX_ATTEMPTS = 3
-
-
-class Probe:
-    """A task that does what the test says, and remembers what was asked of it."""
-
-    def __init__(self, store: SqliteRelationalStore) -> None:
-        self._store = store
-        self.runs: list[list[str]] = []
-        self.given_up: list[tuple[str, str]] = []
-        self.do: Callable[[Sequence[Job], str], None] = self.succeed
-
-    def run(self, jobs: Sequence[Job], owner: str) -> None:
-        self.runs.append([job.id for job in jobs])
-        self.do(jobs, owner)
-
-    def succeed(self, jobs: Sequence[Job], owner: str) -> None:
-        with self._store.write() as tx:
-            for job in jobs:
-                service.succeed(tx, job, owner, {"by": owner})
-
-    def gave_up(self, tx: Transaction, job: Job, problem: Mapping[str, Any]) -> None:
-        self.given_up.append((job.id, problem["detail"]))
-
-
-class Bench:
-    """A store with one workspace, a task and as many workers as the test wants."""
-
-    def __init__(self, store: SqliteRelationalStore) -> None:
-        self.store, self.task = store, Probe(store)
-        with store.write() as tx:
-            self.workspace_id = access.create_workspace(tx, "test")
-
-    def worker(self, lane: Lane = Lane.READ, lease_seconds: float = 60) -> LaneWorker:
-        tasks = {"probe": self.task, "erase": self.task}
-        settings = LaneSettings(MAX_ATTEMPTS, lease_seconds)
-        return LaneWorker(lane, self.store, tasks, InProcessSignal(), settings, lambda: None)
-
-    def enqueue(self, lane: Lane = Lane.READ, *, kind: str = "probe", **more: Any) -> str:
-        with self.store.write() as tx:
-            return service.enqueue(tx, self.workspace_id, kind, lane, "step", **more).id
-
-    def get(self, job_id: str) -> Job:
-        with self.store.read() as tx:
-            return service.get(tx, self.workspace_id, job_id)
-
-    def state(self, job_id: str) -> str:
-        return self.get(job_id).state.value
-
-    def do(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        with self.store.write() as tx:
-            return function(tx, *arguments)
-
-    def claim(self, owner: str, lane: Lane = Lane.READ, limit: int = 10, lease_seconds: float = 60) -> list[str]:
-        return [job.id for job in self.claim_jobs(owner, lane, limit, lease_seconds)]
-
-    def claim_jobs(
-        self, owner: str, lane: Lane = Lane.READ, limit: int = 10, lease_seconds: float = 60, *, fresh: bool = True
-    ) -> list[Job]:
-        with self.store.write() as tx:
-            return repository.claim(
-                tx, lane, limit, fresh=fresh, owner=owner, now=time.time(), lease_seconds=lease_seconds
-            )
-
-    def make_due(self) -> None:
-        with self.store.write() as tx:
-            tx.execute("UPDATE jobs SET run_after = 0 WHERE state = 'queued'")
-
-    def expire_leases(self) -> None:
-        with self.store.write() as tx:
-            tx.execute("UPDATE jobs SET lease_until = 1 WHERE lease_until IS NOT NULL")
-
-    def run_all(self, worker: LaneWorker) -> None:
-        for _ in range(200):
-            self.make_due()
-            if not worker.run_once():
-                return
-        raise AssertionError("the worker never ran out of work")
-
-
-@pytest.fixture(scope="module")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("sqlite")
-    store = SqliteRelationalStore(folder / "new.sqlite3")
-    store.migrate(HEAD)
-    store.close()
-    with closing(sqlite3.connect(folder / "new.sqlite3")) as connection:
-        connection.execute("VACUUM INTO ?", (str(folder / "migrated.sqlite3"),))
-    return folder / "migrated.sqlite3"
-
-
-@pytest.fixture
-def bench(migrated: Path, tmp_path: Path) -> Iterator[Bench]:
-    shutil.copy(migrated, tmp_path / "test.sqlite3")
-    store = SqliteRelationalStore(tmp_path / "test.sqlite3")
-    yield Bench(store)
-    store.close()
-
-
-def raising(error: Exception) -> Callable[[Sequence[Job], str], None]:
-    def run(jobs: Sequence[Job], owner: str) -> None:
-        raise error
-
-    return run
-
+from pegasus.jobs import policy, repository, service
 
 # --- Claiming -----------------------------------------------------------------------------------------------------
 
@@ -233,11 +121,11 @@ def test_a_job_is_claimed_again_when_its_lease_has_expired_and_not_before(bench:
 
 
 def test_a_renewed_lease_keeps_the_job(bench: Bench) -> None:
-    job_id = bench.enqueue()
+    bench.enqueue()
     bench.claim("slow worker")
     bench.expire_leases()
-    bench.do(repository.renew, [job_id], "slow worker", time.time() + 60)
-    bench.do(repository.renew, [job_id], "other worker", 1.0)
+    bench.do(repository.renew, "slow worker", time.time() + 60)
+    bench.do(repository.renew, "other worker", 1.0)
     assert not bench.worker().run_once()
 
 
@@ -322,10 +210,11 @@ def test_a_passing_fault_is_tried_again_later_and_later_and_in_the_end_is_dead(b
 
 
 def test_waits_grow_with_the_attempts_and_end_somewhere() -> None:
-    waits = [max(service.backoff_seconds(attempt) for _ in range(300)) for attempt in (1, 3, 5, 50, 2_000)]
-    assert waits[0] < waits[1] < waits[2] < 61
-    assert min(service.backoff_seconds(1) for _ in range(100)) >= 0.5
-    assert max(waits) < 61
+    away = Unavailable("no answer")
+    waits = [max(policy.wait_seconds(away, attempt) for _ in range(300)) for attempt in (1, 3, 5, 50, 2_000)]
+    assert waits[0] < waits[1] < waits[2] < 33
+    assert min(policy.wait_seconds(away, 1) for _ in range(100)) >= 0.5
+    assert max(waits) <= policy.LONGEST_WAIT_SECONDS + 0.5
 
 
 def test_a_fault_that_will_not_pass_fails_at_once(bench: Bench) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -19,7 +18,7 @@ from pegasus.access.schemas import (
     WorkspaceOut,
 )
 from pegasus.pagination import checked_cursor
-from pegasus.schemas import Cursor, PageOf, Sha256, seconds_of
+from pegasus.schemas import Cursor, Moment, PageOf, Sha256, seconds_of
 from pegasus.web import Admin, App, Operator, checked_id, problems
 
 router = APIRouter(prefix="/v1", tags=["access"])
@@ -60,7 +59,7 @@ def revoke_key(app: App, caller: Admin, key_id: str) -> Response:
 def list_audit_events(
     app: App,
     caller: Admin,
-    since: Annotated[datetime | None, Query(description="Only events at this time or later")] = None,
+    since: Annotated[Moment | None, Query(description="Only events at this time or later")] = None,
     action: Annotated[str | None, Query(max_length=100, description="Only events of this action")] = None,
     cursor: Cursor = None,
     limit: Limit = 50,

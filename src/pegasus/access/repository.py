@@ -176,6 +176,10 @@ def delete_responses_before(tx: Transaction, workspace_id: str, time: float) -> 
     )
 
 
+def delete_all_responses_before(tx: Transaction, time: float) -> int:
+    return tx.execute("DELETE FROM idempotency_keys WHERE created_at < :t", {"t": time})
+
+
 def empty_responses_with(tx: Transaction, workspace_id: str, text: str, status: int) -> int:
     return tx.execute(
         "UPDATE idempotency_keys SET status = :status, response = ''"

@@ -197,6 +197,11 @@ def count_replies(tx: Transaction, workspace_id: str, mentioning: str) -> int:
     return repository.count_responses_with(tx, workspace_id, mentioning)
 
 
+def forget_old_replies(tx: Transaction) -> int:
+    """Forget the remembered replies of all workspaces that are past their day; how many that was."""
+    return repository.delete_all_responses_before(tx, time.time() - _REMEMBER_SECONDS)
+
+
 def remember(tx: Transaction, workspace_id: str, key: str, request_sha256: str, reply: Reply) -> Reply:
     now = time.time()
     repository.delete_responses_before(tx, workspace_id, now - _REMEMBER_SECONDS)

@@ -6,6 +6,7 @@ Tags and times are filtered in the relational store, not by Chroma's ``where``: 
 
 from __future__ import annotations
 
+import ctypes
 import shutil
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,26 +19,46 @@ import numpy as np
 from pegasus.errors import Misconfigured, Unavailable
 from pegasus.ports import Vector, Vectors
 
+# Chroma refuses more than 5,461 ids in one call (SQLite's limit of variables over the six that it uses for each).
 _PAGE = 5_000
-# Chroma refuses more ids in one call (SQLite's limit of variables over the six that it uses for each).
-_MAX_UPSERT = 5_000
-# So many calls at a time; an exchange of the directory waits for them all.
-_CALLS = 16
+_TURN_SECONDS = 30.0
 
 
 class ChromaVectorStore:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        _finish_exchange(directory)
-        self._client = _open(directory)
         self._collections: dict[str, Any] = {}
-        self._permits = threading.Semaphore(_CALLS)
-        self._exchange = threading.Lock()
+        self._turn = threading.Lock()
+        self._failed = False
+        _finish_exchange(directory)
+        self._client: Any = _open(directory)
 
     @contextmanager
-    def _call(self) -> Iterator[None]:
-        with self._permits, _unavailable():
-            yield
+    def _calling(self) -> Iterator[None]:
+        """Around each call: one at a time, and after one that failed the client is opened anew before the next.
+
+        A call that fails, as on a full disk, leaves a connection in the engine's pool with the lock of its database.
+        Whatever else is at work then waits for that lock for ever, and a write keeps Python's interpreter lock while
+        it waits: the whole process would stand still, so that no time limit could help. Taking turns costs little, as
+        a query takes a millisecond or two and no other Python runs during a write anyway.
+        """
+        with _unavailable():
+            if not self._turn.acquire(timeout=_TURN_SECONDS):
+                raise TimeoutError("an earlier call has not come back")
+            try:
+                if self._failed:
+                    self._reopen()
+                self._failed = True  # Until it has gone well.
+                yield
+                self._failed = False
+            finally:
+                self._turn.release()
+
+    def _reopen(self) -> None:
+        self.close()
+        if not self._directory.exists():  # An exchange of the directory that stopped half-way.
+            _finish_exchange(self._directory)
+        self._client = _open(self._directory)
 
     def _collection(self, workspace_id: str) -> Any:
         if workspace_id not in self._collections:
@@ -45,19 +66,18 @@ class ChromaVectorStore:
         return self._collections[workspace_id]
 
     def upsert(self, workspace_id: str, passage_ids: Sequence[str], vectors: Vectors) -> None:
-        # Chroma takes 5,461 at a time at most.
         for first in range(0, len(passage_ids), _PAGE):
             some = slice(first, first + _PAGE)
-            with self._call():
+            with self._calling():
                 self._collection(workspace_id).upsert(ids=list(passage_ids[some]), embeddings=vectors[some])
 
     def delete(self, workspace_id: str, passage_ids: Sequence[str]) -> None:
         if passage_ids:
-            with self._call():
+            with self._calling():
                 self._collection(workspace_id).delete(ids=list(passage_ids))
 
     def query(self, workspace_id: str, vector: Vector, limit: int) -> list[tuple[str, float]]:
-        with self._call():
+        with self._calling():
             found = self._collection(workspace_id).query(
                 query_embeddings=[vector], n_results=limit, include=["distances"]
             )
@@ -66,7 +86,7 @@ class ChromaVectorStore:
     def existing(self, workspace_id: str, passage_ids: Sequence[str]) -> set[str]:
         found: set[str] = set()
         for first in range(0, len(passage_ids), _PAGE):
-            with self._call():
+            with self._calling():
                 got = self._collection(workspace_id).get(ids=list(passage_ids[first : first + _PAGE]), include=[])
             found.update(got["ids"])
         return found
@@ -74,7 +94,7 @@ class ChromaVectorStore:
     def pages(self, workspace_id: str) -> Iterator[tuple[list[str], Vectors]]:
         offset = 0
         while True:
-            with self._call():
+            with self._calling():
                 found = self._collection(workspace_id).get(limit=_PAGE, offset=offset, include=["embeddings"])
             if not found["ids"]:
                 return
@@ -90,8 +110,8 @@ class ChromaVectorStore:
         try:
             for workspace_id, ids, vectors in pages:
                 collection = _collection_of(client, workspace_id)
-                for first in range(0, len(ids), _MAX_UPSERT):
-                    some = slice(first, first + _MAX_UPSERT)
+                for first in range(0, len(ids), _PAGE):
+                    some = slice(first, first + _PAGE)
                     with _unavailable():
                         collection.upsert(ids=list(ids[some]), embeddings=vectors[some])
         except BaseException:
@@ -99,37 +119,28 @@ class ChromaVectorStore:
             shutil.rmtree(fresh, ignore_errors=True)
             raise
         client.close()
-        with self._alone():
-            self._client.close()
-            self._collections.clear()
+        with self._calling():
+            self.close()
             self._directory.rename(_beside(self._directory, "old"))
             _finish_exchange(self._directory)
             self._client = _open(self._directory)
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """While the block runs no call is under way."""
-        with self._exchange:
-            for _ in range(_CALLS):
-                self._permits.acquire()
-            try:
-                yield
-            finally:
-                self._permits.release(_CALLS)
-
     def ping(self) -> None:
-        with self._call():
+        with self._calling():
             self._client.heartbeat()
 
     def close(self) -> None:
         self._collections.clear()
-        self._client.close()
+        if self._client is not None:
+            client, self._client = self._client, None
+            client.close()
 
 
 def _open(directory: Path) -> Any:
     import chromadb
     from chromadb.config import Settings
 
+    _clear_memory_before_use()
     try:
         return chromadb.PersistentClient(str(directory), settings=Settings(anonymized_telemetry=False))
     except Exception as error:  # Its engine raises its own kinds, and Python's, for a damaged database.
@@ -137,6 +148,17 @@ def _open(directory: Path) -> Any:
             f"The vectors in {directory} cannot be opened: {error}.",
             hint="They can be made anew from the rows: remove that directory, then run: pegasus check --repair",
         ) from error
+
+
+def _clear_memory_before_use() -> None:
+    """Have the C library hand out cleared memory, in this process from now on.
+
+    hnswlib's arrays have room for further vectors, which it does not clear and writes to its files as it is: with what
+    the process had there before, such as ids and texts of documents that have been erased since.
+    """
+    m_perturb = -6  # malloc.h: blocks are filled with this byte when freed, and with its complement when handed out.
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):  # Of glibc alone; macOS clears freed blocks by itself.
+        mallopt(m_perturb, 0xFF)
 
 
 def _collection_of(client: Any, workspace_id: str) -> Any:

@@ -47,9 +47,25 @@ def show_job(job_id: JobId, data: Data = None, as_json: Json = False) -> None:
 
 
 @app.command("retry")
-def retry_job(job_id: JobId, data: Data = None, as_json: Json = False) -> None:
-    """Queue a failed, dead or cancelled job again, and follow it."""
-    _act_on_job(job_id, "retry", data, as_json)
+def retry_job(
+    job_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="The id of a job.")] = None,
+    dead: Annotated[bool, typer.Option("--dead", help="Queue all dead letters again, without following them.")] = False,
+    kind: Annotated[str | None, typer.Option(help="With --dead: only jobs of this kind, as ingest.")] = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Queue a failed, dead or cancelled job again, and follow it; or all dead letters."""
+    if dead == bool(job_id):
+        raise typer.BadParameter("Give the id of a job, or --dead.")
+    if job_id:
+        _act_on_job(job_id, "retry", data, as_json)
+        return
+    with client_for(data) as client:
+        answer = client.call("POST", "/v1/jobs/retry", params={"kind": kind} if kind else {})
+    if as_json:
+        print_json(answer)
+    else:
+        print(f"{answer['retried']} dead letters were queued again. Next: pegasus jobs list")
 
 
 @app.command("cancel")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -14,7 +16,7 @@ from pegasus.access.service import Principal, Reply, note, once, recall, remembe
 from pegasus.application import Application
 from pegasus.documents import service
 from pegasus.documents.schemas import ContentOut, DocumentAdded, DocumentIn, DocumentOut, JobAccepted, first_error
-from pegasus.errors import Invalid, UnsupportedFormat
+from pegasus.errors import Invalid, Unavailable, UnsupportedFormat
 from pegasus.identifiers import sha256_hex
 from pegasus.ingestion import intake
 from pegasus.ingestion.batch import BatchIntake
@@ -209,18 +211,28 @@ async def add_batch(request: Request, app: App, caller: Writer, idempotency_key:
     if idempotency_key and (known := await run_in_threadpool(_known_batch, app, caller, idempotency_key)):
         return known
     batch = await run_in_threadpool(
-        BatchIntake, app.relational, app.signal, caller.workspace_id, app.settings.max_text_characters, caller
-    )
+        BatchIntake, app.relational, app.signal, caller.workspace_id, app.settings.max_text_characters, caller,
+        app.settings.job_lease_seconds,
+    )  # fmt: skip
+    keeping = asyncio.create_task(_keep_open(batch, app.settings.job_lease_seconds / 3))
     try:
         async for block in request.stream():
             await run_in_threadpool(batch.feed, block)
     finally:
+        keeping.cancel()
         # Also when the client goes away: what it sent is accepted.
         job = await run_in_threadpool(batch.close)
     accepted = JobAccepted(job=JobOut.of(job))
     if idempotency_key:
         await run_in_threadpool(_remember_batch, app, caller, idempotency_key, accepted)
     return accepted
+
+
+async def _keep_open(batch: BatchIntake, period_seconds: float) -> None:
+    while True:
+        await asyncio.sleep(period_seconds)
+        with suppress(Unavailable):  # The lease outlasts one failure; after more of them the batch is closed.
+            await run_in_threadpool(batch.keep_open)
 
 
 def _known_batch(app: Application, caller: Principal, key: str) -> JobAccepted | None:

@@ -125,6 +125,23 @@ def update(tx: Transaction, document_id: str, changes: Mapping[str, Any]) -> Non
     tx.execute(f"UPDATE documents SET {assignments} WHERE id = :id", {**changes, "id": document_id})
 
 
+def holdings(tx: Transaction, workspace_id: str) -> tuple[dict[DocumentState, int], int, int]:
+    """(documents by state, bytes handed in, characters of text) of a workspace."""
+    by_state, size_bytes = dict.fromkeys(DocumentState, 0), 0
+    for row in tx.all(
+        "SELECT state, count(*) AS n, sum(size_bytes) AS size FROM documents WHERE workspace_id = :w GROUP BY state",
+        {"w": workspace_id},
+    ):
+        by_state[DocumentState(row["state"])] = row["n"]
+        size_bytes += row["size"]
+    text = tx.one(
+        "SELECT sum(length(v.text)) AS n FROM documents d JOIN document_versions v ON v.document_id = d.id"
+        " WHERE d.workspace_id = :w",
+        {"w": workspace_id},
+    )
+    return by_state, size_bytes, (text["n"] if text else 0) or 0
+
+
 def set_ready(tx: Transaction, document_id: str, version: int) -> None:
     """Only while the document is at this version, and was read; also after an index job that failed and was retried."""
     tx.execute(

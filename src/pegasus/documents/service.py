@@ -154,6 +154,8 @@ def _known_again(tx: Transaction, known: Document, new: NewDocument, parent_id: 
     if document.state is DocumentState.READY or jobs.has_unfinished(tx, document.id):
         return Added(document, None, created=False)
     if document.state is DocumentState.SEARCHABLE:  # Its job was cancelled after it was read.
+        repository.update(tx, document.id, {"error": None})
+        document = replace(document, error=None)
         return Added(document, _enqueue(tx, document, Lane.INDEX, "embed", parent_id, priority), created=False)
     # A name or a charset that is right now, or the file itself, may be what made reading fail before.
     before = source(tx, document)
@@ -363,6 +365,34 @@ def mark_ready(tx: Transaction, document_id: str, version: int) -> None:
 
 def mark_failed(tx: Transaction, document: Document, problem: Mapping[str, Any]) -> None:
     repository.update(tx, document.id, {"state": DocumentState.FAILED.value, "error": json.dumps(problem)})
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    by_state: Mapping[DocumentState, int]
+    original_bytes: int
+    text_characters: int
+
+
+def holdings(tx: Transaction, workspace_id: str) -> Holdings:
+    """How much a workspace has."""
+    return Holdings(*repository.holdings(tx, workspace_id))
+
+
+def mark_cancelled(tx: Transaction, workspace_id: str, document_id: str, version: int) -> None:
+    """Its job was stopped: not read yet means failed; what was read is found by its words still, and says so."""
+    document = repository.get(tx, workspace_id, document_id)
+    if document is None or document.version != version:
+        return
+    if document.state is DocumentState.RECEIVED:
+        problem = Conflict("Its job was cancelled before it was read.", hint="Retry the job, or add it again.")
+        mark_failed(tx, document, problem.problem())
+    elif document.state is DocumentState.SEARCHABLE:
+        problem = Conflict(
+            "Its job was cancelled: it is found by its words, not by its meaning.",
+            hint="Retry the job, or add it again.",
+        )
+        repository.update(tx, document.id, {"error": json.dumps(problem.problem())})
 
 
 def mark_erasing(tx: Transaction, document: Document) -> None:

@@ -9,7 +9,7 @@ from pegasus.documents import service as documents
 from pegasus.documents.schemas import DocumentIn, first_error
 from pegasus.documents.service import NewDocument
 from pegasus.domain import Job, Lane
-from pegasus.errors import Invalid, PegasusError, TooLarge
+from pegasus.errors import Conflict, Invalid, PegasusError, TooLarge
 from pegasus.ingestion import intake
 from pegasus.jobs import service as jobs
 from pegasus.ports import JobSignal, RelationalStore
@@ -28,7 +28,9 @@ class BatchIntake:
         workspace_id: str,
         max_text_characters: int,
         caller: Principal | None = None,
+        lease_seconds: float = 60.0,
     ) -> None:
+        """While it is open somebody has to call ``keep_open`` more often than each ``lease_seconds``."""
         self._relational, self._signal, self._workspace_id = relational, signal, workspace_id
         self._max_text_characters = max_text_characters
         # JSON may write a character as twelve bytes (two \u escapes); the rest is room for the other fields.
@@ -38,8 +40,9 @@ class BatchIntake:
         self._lines: list[tuple[int, NewDocument | PegasusError]] = []
         self._line_number = 0
         self._stored = 0
+        self._lease_seconds = lease_seconds
         with relational.write() as tx:
-            self._job = jobs.open_batch(tx, workspace_id)
+            self._job = jobs.open_batch(tx, workspace_id, lease_seconds)
             # One event for all of its documents, which its job names.
             note(tx, caller, "documents.imported", self._job.id, outcome="accepted", workspace_id=workspace_id)
 
@@ -52,6 +55,11 @@ class BatchIntake:
         if len(self._rest) > self._max_line_bytes:  # Give up on the line, not on the batch.
             self._rest.clear()
             self._skipping = True
+
+    def keep_open(self) -> None:
+        """Say that the stream goes on, for all that nothing comes at the moment."""
+        with self._relational.write() as tx:
+            jobs.keep_batch(tx, self._job, self._lease_seconds)
 
     def close(self) -> Job:
         """Take the last line, and let the job end when its documents are indexed."""
@@ -86,7 +94,14 @@ class BatchIntake:
             return error
 
     def _store(self) -> None:
+        if not self._lines:
+            return
         with self._relational.write() as tx:
+            if not jobs.keep_batch(tx, self._job, self._lease_seconds):
+                raise Conflict(
+                    "The batch was cancelled, or closed because nothing was heard of it.",
+                    hint="See its results, and send what is missing as a new batch.",
+                )
             for ordinal, (number, line) in enumerate(self._lines, start=self._stored + 1):
                 name = f"line {number}"
                 if isinstance(line, PegasusError):

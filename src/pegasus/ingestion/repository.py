@@ -214,6 +214,18 @@ def save_mentions(tx: Transaction, mentions: Iterable[tuple[str, str]]) -> None:
     )
 
 
+def index_size(tx: Transaction, workspace_id: str) -> tuple[int, int, int]:
+    """(passages, of these not indexed yet, entities) of a workspace."""
+    passages = "SELECT count(*) AS n FROM documents d JOIN passages p ON p.document_id = d.id WHERE d.workspace_id = :w"
+    queries = (passages, f"{passages} AND p.indexed = 0", "SELECT count(*) AS n FROM entities WHERE workspace_id = :w")
+    all_, waiting, entities = (row["n"] if row else 0 for row in (tx.one(sql, {"w": workspace_id}) for sql in queries))
+    return all_, waiting, entities
+
+
+def has_passages(tx: Transaction, document_id: str) -> bool:
+    return tx.one("SELECT 1 FROM passages WHERE document_id = :id LIMIT 1", {"id": document_id}) is not None
+
+
 def mark_indexed(tx: Transaction, passage_ids: Sequence[str]) -> None:
     tx.execute_many("UPDATE passages SET indexed = 1 WHERE id = :id", [{"id": id_} for id_ in passage_ids])
 

@@ -49,6 +49,28 @@ def erase(tx: Transaction, workspace_id: str, document_id: str) -> Job:
     return jobs.enqueue(tx, workspace_id, "erase", Lane.INDEX, "erase", document_id=document.id, payload=counts)
 
 
+@dataclass(frozen=True, slots=True)
+class IndexSize:
+    passages: int
+    indexed: int
+    entities: int
+
+
+def index_size(tx: Transaction, workspace_id: str) -> IndexSize:
+    """How much of a workspace can be found."""
+    passages, waiting, entities = repository.index_size(tx, workspace_id)
+    return IndexSize(passages, passages - waiting, entities)
+
+
+def cancel(tx: Transaction, workspace_id: str, job_id: str) -> Job:
+    """Stop a job, and the items of a batch; the documents whose reading or indexing that ends say so."""
+    job, *items = jobs.cancel(tx, workspace_id, job_id)
+    for one in (job, *items):
+        if one.kind == "ingest" and one.document_id:
+            documents.mark_cancelled(tx, workspace_id, one.document_id, one.version or 0)
+    return job
+
+
 def name_again(tx: Transaction, document: Document, uri: str) -> None:
     """Let links to a further name of a known document find it; what already links there is linked by a job."""
     repository.add_link_keys(tx, document, document_keys(document.title, None, [uri]))
@@ -163,6 +185,28 @@ class Indexer:
             self._graph.upsert_passages(workspace_id, list(entities.values()), nodes)
         with self._relational.write() as tx:
             repository.mark_indexed(tx, list(present))
+        self._forget_late(workspace_id, kept, entities)
+
+    def _forget_late(
+        self, workspace_id: str, passages: Sequence[repository.PendingPassage], entities: Mapping[str, Entity]
+    ) -> None:
+        """Take out again what was put in after its rows had gone, as by a worker that hung until its job was others'.
+
+        While a worker holds its job nothing of the document goes; whoever came later may be through by now.
+        """
+        with self._relational.read() as tx:
+            there = repository.existing(tx, [passage.id for passage in passages])
+            late = [passage for passage in passages if passage.id not in there]
+            if not late:
+                return
+            known = {entity.id for entity in repository.entities_by_key(tx, workspace_id, list(entities)).values()}
+            homeless = {p.document_id for p in late} - {p.document_id for p in passages if p.id in there}
+            erased = [id_ for id_ in homeless if not repository.has_passages(tx, id_)]
+        self._vectors.delete(workspace_id, [passage.id for passage in late])
+        self._graph.delete_passages(workspace_id, [passage.id for passage in late])
+        self._graph.delete_entities(workspace_id, [e.id for e in entities.values() if e.id not in known])
+        for document_id in erased:
+            self.forget_document(workspace_id, document_id)
 
     def relink_document(self, workspace_id: str, document_id: str) -> None:
         """Set the links in the graph from and to a document as the rows have them."""

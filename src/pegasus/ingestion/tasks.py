@@ -74,13 +74,8 @@ class IngestTask:
             ), media_type
 
     def _index(self, job_list: Sequence[Job], owner: str) -> None:
-        passages: list[repository.PendingPassage] = []
         with self._relational.read() as tx:
-            for job in job_list:
-                room = _SLICE_PASSAGES - len(passages)
-                if room == 0:
-                    break
-                passages += repository.pending(tx, job.document_id or "", room)
+            passages = _slice_of(tx, job_list)
         self._indexer.index(passages)
         by_workspace: dict[str, list[Job]] = defaultdict(list)
         for job in job_list:
@@ -108,6 +103,22 @@ class IngestTask:
         document = documents.find(tx, job.workspace_id, job.document_id or "")
         if document and document.version == job.version and document.state is not DocumentState.ERASING:
             documents.mark_failed(tx, document, problem)
+
+
+def _slice_of(tx: Transaction, job_list: Sequence[Job]) -> list[repository.PendingPassage]:
+    """The passages to index in this round: the more urgent jobs' first, then in equal shares by workspace, so that a
+    long document lets those of others pass."""
+    groups: dict[tuple[int, str], list[Job]] = defaultdict(list)
+    for job in job_list:
+        groups[job.priority, job.workspace_id].append(job)
+    passages: list[repository.PendingPassage] = []
+    for place, (priority, workspace_id) in enumerate(ordered := sorted(groups, key=lambda group: group[0])):
+        peers = sum(other == priority for other, _ in ordered[place:])
+        share = len(passages) + -(-(_SLICE_PASSAGES - len(passages)) // peers)
+        for job in groups[priority, workspace_id]:
+            if len(passages) < share:
+                passages += repository.pending(tx, job.document_id or "", share - len(passages))
+    return passages
 
 
 class UnpackTask:
@@ -148,8 +159,10 @@ class UnpackTask:
             raise
         except PegasusError as error:
             with self._relational.write() as tx:
-                jobs.add_item(tx, job, ordinal, member.name, "refused", error=error.problem())
-                return jobs.report_progress(tx, job, owner, "unpack", ordinal, ordinal)
+                held = jobs.report_progress(tx, job, owner, "unpack", ordinal, ordinal)
+                if held:
+                    jobs.add_item(tx, job, ordinal, member.name, "refused", error=error.problem())
+            return held
         new = documents.NewDocument(
             title=None,
             sha256=sha256,
@@ -161,17 +174,19 @@ class UnpackTask:
             file_key=key,
         )
         with self._relational.write() as tx:
-            added = intake.add_stored(tx, job.workspace_id, new, parent_id=job.id, priority=jobs.BULK)
-            jobs.add_item(
-                tx, job, ordinal, member.name, added.outcome,
-                document_id=added.document.id, item_job_id=added.job.id if added.job else None,
-            )  # fmt: skip
-            held = jobs.report_progress(tx, job, owner, "unpack", ordinal, ordinal)
-        unused = key if added.job is None else added.replaced_file
+            # First of all: once the job was cancelled or taken over nothing more is taken in.
+            added = None
+            if jobs.report_progress(tx, job, owner, "unpack", ordinal, ordinal):
+                added = intake.add_stored(tx, job.workspace_id, new, parent_id=job.id, priority=jobs.BULK)
+                jobs.add_item(
+                    tx, job, ordinal, member.name, added.outcome,
+                    document_id=added.document.id, item_job_id=added.job.id if added.job else None,
+                )  # fmt: skip
+        unused = key if added is None or added.job is None else added.replaced_file
         if unused:
             self._files.delete(unused)
         self._signal.notify(Lane.READ)
-        return held
+        return added is not None
 
     def gave_up(self, tx: Transaction, job: Job, problem: Mapping[str, Any]) -> None:
         """What was taken in before stays; the archive's file is kept for a retry until the next start sweeps it."""

@@ -14,9 +14,10 @@ from fastapi.responses import StreamingResponse
 
 from pegasus.access.service import note
 from pegasus.application import Application
-from pegasus.domain import Job, JobState
+from pegasus.domain import JobState
+from pegasus.ingestion import service as ingestion
 from pegasus.jobs import service
-from pegasus.jobs.schemas import JobOut
+from pegasus.jobs.schemas import JobDetail, JobOut, JobsRetried
 from pegasus.pagination import checked_cursor
 from pegasus.schemas import Cursor, PageOf
 from pegasus.web import KEEP_ALIVE_SECONDS, App, Reader, Writer, checked_id, event, problems
@@ -42,11 +43,27 @@ def list_jobs(
     return PageOf(items=[JobOut.of(job) for job in page.items], next_cursor=page.next_cursor)
 
 
+@router.post("/retry", responses=problems(422))
+def retry_dead_jobs(
+    app: App,
+    caller: Writer,
+    kind: Annotated[str | None, Query(description="Only jobs of this kind", max_length=100)] = None,
+) -> JobsRetried:
+    """Queue all dead letters again, once what killed them is mended."""
+    with app.relational.write() as tx:
+        retried = service.retry_dead(tx, caller.workspace_id, kind)
+        for job in retried:
+            note(tx, caller, "job.retried", job.id)
+    app.signal.notify_all()
+    return JobsRetried(retried=len(retried))
+
+
 @router.get("/{job_id}", responses=problems(404, 422))
-def read_job(app: App, caller: Reader, job_id: str) -> JobOut:
-    """A job, with its state and progress."""
+def read_job(app: App, caller: Reader, job_id: str) -> JobDetail:
+    """A job, with its state, its progress and those of its attempts that ended badly."""
     with app.relational.read() as tx:
-        return JobOut.of(service.get(tx, caller.workspace_id, checked_id(job_id, "job")))
+        job = service.get(tx, caller.workspace_id, checked_id(job_id, "job"))
+        return JobDetail.with_history(job, service.attempts(tx, job))
 
 
 @router.get(
@@ -106,9 +123,10 @@ def job_events(app: App, caller: Reader, job_id: str) -> StreamingResponse:
 
 
 async def _events(app: Application, workspace_id: str, job_id: str) -> AsyncIterator[bytes]:
-    def look() -> Job:
+    def look() -> JobDetail:
         with app.relational.read() as tx:
-            return service.get(tx, workspace_id, job_id)
+            job = service.get(tx, workspace_id, job_id)
+            return JobDetail.with_history(job, service.attempts(tx, job))
 
     yield b": connected\n\n"
     seen, spoke = None, time.monotonic()
@@ -116,7 +134,7 @@ async def _events(app: Application, workspace_id: str, job_id: str) -> AsyncIter
         job = await run_in_threadpool(look)
         if job != seen:
             seen, spoke = job, time.monotonic()
-            yield event("done" if job.state.finished else "progress", JobOut.of(job))
+            yield event("done" if job.state.finished else "progress", job)
             if job.state.finished:
                 return
         elif time.monotonic() - spoke > KEEP_ALIVE_SECONDS:
@@ -139,6 +157,6 @@ def retry_job(app: App, caller: Writer, job_id: str) -> JobOut:
 def cancel_job(app: App, caller: Writer, job_id: str) -> JobOut:
     """Stop a queued or running job, of a batch also its items; what earlier steps have stored stays."""
     with app.relational.write() as tx:
-        job = service.cancel(tx, caller.workspace_id, checked_id(job_id, "job"))
+        job = ingestion.cancel(tx, caller.workspace_id, checked_id(job_id, "job"))
         note(tx, caller, "job.cancelled", job.id)
         return JobOut.of(job)

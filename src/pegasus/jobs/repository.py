@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pegasus.domain import Job, JobState, Lane
+from pegasus.domain import Attempt, Job, JobState, Lane, Outcome
 from pegasus.ports import Row, Transaction
 
 _UNFINISHED = "('queued', 'running')"
@@ -32,6 +32,8 @@ def job_from(row: Row) -> Job:
         result=json.loads(row["result"]) if row["result"] else None,
         error=json.loads(row["error"]) if row["error"] else None,
         lease_owner=row["lease_owner"],
+        started_at=row["started_at"],
+        crashes=row["crashes"],
     )
 
 
@@ -67,8 +69,9 @@ def list_page(
     tx: Transaction, workspace_id: str, state: JobState | None, document_id: str | None, cursor: str | None, limit: int
 ) -> list[Job]:
     """Newest first."""
+    # The state by itself, so that its index helps: the few dead letters are found among many that succeeded.
     rows = tx.all(
-        "SELECT * FROM jobs WHERE workspace_id = :workspace_id AND (:state IS NULL OR state = :state)"
+        f"SELECT * FROM jobs WHERE workspace_id = :workspace_id {'AND state = :state' if state else ''}"
         " AND (:document_id IS NULL OR document_id = :document_id) AND (:cursor IS NULL OR id < :cursor)"
         " ORDER BY id DESC LIMIT :limit",
         {
@@ -82,45 +85,90 @@ def list_page(
     return [job_from(row) for row in rows]
 
 
+# One index each: whoever has been tried before is found without a look at the many that have not, and the reverse.
+_FRESH = "state = 'queued' AND attempts = 0"
+_TRIED = "state = 'queued' AND attempts > 0 AND run_after <= :now"
+
+
+def next_priority(tx: Transaction, lane: Lane, above: int, now: float, *, fresh: bool) -> int | None:
+    """The most urgent priority after ``above`` in which a lane has jobs that are due."""
+    row = tx.one(
+        f"SELECT priority FROM jobs WHERE lane = :lane AND {_FRESH if fresh else _TRIED} AND priority > :above"
+        " ORDER BY priority LIMIT 1",
+        {"lane": lane.value, "above": above, "now": now},
+    )
+    return row["priority"] if row else None
+
+
+def next_workspace(tx: Transaction, lane: Lane, priority: int, after: str, now: float, *, fresh: bool) -> str | None:
+    """The next workspace, in the order of ids, with such jobs in a priority."""
+    row = tx.one(
+        f"SELECT workspace_id FROM jobs WHERE lane = :lane AND {_FRESH if fresh else _TRIED}"
+        " AND priority = :priority AND workspace_id > :after ORDER BY workspace_id LIMIT 1",
+        {"lane": lane.value, "priority": priority, "after": after, "now": now},
+    )
+    return row["workspace_id"] if row else None
+
+
 def claim(
-    tx: Transaction, lane: Lane, limit: int, *, fresh: bool, owner: str, now: float, lease_seconds: float
-) -> list[Job]:
-    """Lease up to ``limit`` jobs that are due: fresh ones, or such as have been tried before.
+    tx: Transaction, lane: Lane, priority: int, workspace_id: str, limit: int, *, fresh: bool, owner: str, now: float,
+    lease_seconds: float,
+) -> list[Job]:  # fmt: skip
+    """Lease up to ``limit`` jobs of one workspace that are due, the longest waiting first.
 
     A job waits while an earlier job of the same document is unfinished, so that versions and erasures of a document
     never overtake each other.
     """
     rows = tx.all(
         "UPDATE jobs SET state = 'running', lease_owner = :owner, lease_until = :until, attempts = attempts + 1,"
-        f" updated_at = :now WHERE id IN (SELECT id FROM jobs j WHERE j.lane = :lane AND j.state IN {_UNFINISHED}"
-        " AND (j.state = 'queued' OR (j.state = 'running' AND j.lease_until < :now))"
-        # Only a backoff makes a job wait; a fresh one is due even when the clock was set back since.
-        " AND (j.run_after <= :now OR j.attempts = 0)"
-        f" AND {'j.attempts = 0' if fresh else 'j.attempts > 0'}"
+        " started_at = :now, updated_at = :now WHERE id IN (SELECT id FROM jobs j WHERE j.lane = :lane"
+        f" AND {_FRESH if fresh else _TRIED} AND j.priority = :priority AND j.workspace_id = :workspace_id"
         " AND NOT EXISTS (SELECT 1 FROM jobs e WHERE e.document_id = j.document_id AND e.id < j.id"
-        f" AND e.state IN {_UNFINISHED}) ORDER BY j.priority, j.run_after, j.id LIMIT :limit) RETURNING *",
-        {"owner": owner, "until": now + lease_seconds, "lane": lane.value, "now": now, "limit": limit},
+        f" AND e.state IN {_UNFINISHED}) ORDER BY j.run_after, j.id LIMIT :limit) RETURNING *",
+        {
+            "owner": owner,
+            "until": now + lease_seconds,
+            "lane": lane.value,
+            "priority": priority,
+            "workspace_id": workspace_id,
+            "now": now,
+            "limit": limit,
+        },
     )
-    return sorted((job_from(row) for row in rows), key=lambda job: (job.priority, job.id))
+    return sorted((job_from(row) for row in rows), key=lambda job: job.id)
 
 
 def has_due(tx: Transaction, lane: Lane, now: float) -> bool:
     """Whether a claim may find something; asked before the write that a claim is."""
-    return (
-        tx.one(
-            f"SELECT 1 FROM jobs j WHERE j.lane = :lane AND j.state IN {_UNFINISHED}"
-            " AND (j.run_after <= :now OR j.attempts = 0) AND (j.state = 'queued' OR j.lease_until < :now) LIMIT 1",
-            {"lane": lane.value, "now": now},
-        )
-        is not None
+    return any(
+        tx.one(f"SELECT 1 FROM jobs WHERE lane = :lane AND {condition} LIMIT 1", {"lane": lane.value, "now": now})
+        for condition in (_FRESH, "state = 'running' AND lease_until < :now", _TRIED)
     )
 
 
-def renew(tx: Transaction, job_ids: Sequence[str], owner: str, until: float) -> None:
-    tx.execute_many(
-        "UPDATE jobs SET lease_until = :until WHERE id = :id AND lease_owner = :owner AND state = 'running'",
-        [{"id": job_id, "owner": owner, "until": until} for job_id in job_ids],
+def expired(tx: Transaction, lane: Lane, now: float) -> list[Job]:
+    rows = tx.all(
+        "SELECT * FROM jobs WHERE lane = :lane AND state = 'running' AND lease_until < :now",
+        {"lane": lane.value, "now": now},
     )
+    return [job_from(row) for row in rows]
+
+
+def leased(tx: Transaction) -> list[Job]:
+    return [job_from(row) for row in tx.all("SELECT * FROM jobs WHERE state = 'running' AND lease_owner IS NOT NULL")]
+
+
+def unleased(tx: Transaction) -> list[Job]:
+    return [job_from(row) for row in tx.all("SELECT * FROM jobs WHERE state = 'running' AND lease_owner IS NULL")]
+
+
+def renew(tx: Transaction, owner: str, until: float) -> float:
+    """Prolong all leases of an owner; when one of its jobs last showed progress, 0.0 when it holds none."""
+    rows = tx.all(
+        "UPDATE jobs SET lease_until = :until WHERE state = 'running' AND lease_owner = :owner RETURNING updated_at",
+        {"owner": owner, "until": until},
+    )
+    return max((row["updated_at"] for row in rows), default=0.0)
 
 
 def update_held(tx: Transaction, job: Job, owner: str, changes: Mapping[str, Any]) -> bool:
@@ -142,21 +190,125 @@ def update_in_state(tx: Transaction, job_id: str, states: Sequence[JobState], ch
                       {**changes, "id": job_id}) == 1  # fmt: skip
 
 
-def cancel_children(tx: Transaction, parent_id: str, now: float) -> None:
-    tx.execute(
+def cancel_children(tx: Transaction, parent_id: str, now: float) -> list[Job]:
+    rows = tx.all(
         "UPDATE jobs SET state = 'cancelled', lease_owner = NULL, lease_until = NULL, updated_at = :now"
-        f" WHERE parent_id = :id AND state IN {_UNFINISHED}",
+        f" WHERE parent_id = :id AND state IN {_UNFINISHED} RETURNING *",
         {"id": parent_id, "now": now},
     )
+    return [job_from(row) for row in rows]
 
 
-def release_all_running(tx: Transaction, now: float) -> int:
-    """Put every leased job back in the queue; only right when no worker can be alive."""
-    return tx.execute(
-        "UPDATE jobs SET state = 'queued', lease_owner = NULL, lease_until = NULL, updated_at = :now,"
-        " run_after = :now WHERE state = 'running' AND lease_owner IS NOT NULL",
-        {"now": now},
+def retry_dead(tx: Transaction, workspace_id: str, kind: str | None, now: float) -> list[Job]:
+    rows = tx.all(
+        "UPDATE jobs SET state = 'queued', attempts = 0, crashes = 0, error = NULL, run_after = :now,"
+        " updated_at = :now WHERE workspace_id = :w AND state = 'dead' AND (:kind IS NULL OR kind = :kind) RETURNING *",
+        {"w": workspace_id, "kind": kind, "now": now},
     )
+    return [job_from(row) for row in rows]
+
+
+def insert_attempt(
+    tx: Transaction, job: Job, outcome: Outcome, error: Mapping[str, Any], now: float
+) -> None:  # fmt: skip
+    tx.execute(
+        "INSERT INTO job_attempts (job_id, number, step, worker, started_at, ended_at, outcome, error) VALUES (:id,"
+        " (SELECT coalesce(max(number), 0) + 1 FROM job_attempts WHERE job_id = :id), :step, :worker, :started, :now,"
+        " :outcome, :error)",
+        {
+            "id": job.id,
+            "step": job.step,
+            "worker": job.lease_owner or "",
+            "started": job.started_at or job.updated_at,
+            "now": now,
+            "outcome": outcome.value,
+            "error": json.dumps(error),
+        },
+    )
+
+
+def attempts(tx: Transaction, job_id: str) -> list[Attempt]:
+    rows = tx.all("SELECT * FROM job_attempts WHERE job_id = :id ORDER BY number", {"id": job_id})
+    return [
+        Attempt(
+            row["number"], row["step"], row["worker"], row["started_at"], row["ended_at"], Outcome(row["outcome"]),
+            json.loads(row["error"]),
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+def mend_times(tx: Transaction, now: float, longest_wait_seconds: float, longest_lease_seconds: float) -> int:
+    """Bring times that lie too far ahead to be meant so, as after the clock was set back, back to now."""
+    waits = tx.execute(
+        "UPDATE jobs SET run_after = :now WHERE state = 'queued' AND attempts > 0 AND run_after > :far",
+        {"now": now, "far": now + longest_wait_seconds},
+    )
+    leases = tx.execute(
+        "UPDATE jobs SET lease_until = :until WHERE state = 'running' AND lease_until > :far",
+        {"until": now + longest_lease_seconds, "far": now + 2 * longest_lease_seconds},
+    )
+    return waits + leases
+
+
+def delete_finished(tx: Transaction, before_id: str, before: float, limit: int) -> int:
+    """Delete up to ``limit`` jobs that ended before a time, whose ids are before ``before_id``.
+
+    Dead letters wait for a person, erasures are kept as evidence, and items stay as long as their batch.
+    """
+    rows = tx.all(
+        "SELECT id FROM jobs j WHERE id < :before_id AND state IN ('succeeded', 'failed', 'cancelled')"
+        " AND updated_at < :before AND kind <> 'erase'"
+        " AND NOT EXISTS (SELECT 1 FROM jobs p WHERE p.id = j.parent_id)"
+        f" AND NOT EXISTS (SELECT 1 FROM jobs c WHERE c.parent_id = j.id AND c.state IN {_UNFINISHED})"
+        " ORDER BY id LIMIT :limit",
+        {"before_id": before_id, "before": before, "limit": limit},
+    )
+    ids = [{"id": row["id"]} for row in rows]
+    for table, column in (("batch_items", "job_id"), ("job_attempts", "job_id"), ("jobs", "id")):
+        tx.execute_many(f"DELETE FROM {table} WHERE {column} = :id", ids)
+    return len(ids)
+
+
+def queue_lengths(tx: Transaction) -> list[Row]:
+    """(lane, state, jobs, since) of the whole installation, from indexes alone; since when the oldest is due."""
+    return [
+        row
+        for state, condition, since in (
+            ("queued", _FRESH, "run_after"),
+            ("retrying", "state = 'queued' AND attempts > 0", "run_after"),
+            ("running", "state = 'running' AND lease_owner IS NOT NULL", "started_at"),
+        )
+        for row in tx.all(
+            f"SELECT lane, '{state}' AS state, count(*) AS jobs, min({since}) AS since FROM jobs WHERE {condition}"
+            " GROUP BY lane"
+        )
+    ]
+
+
+def count_dead(tx: Transaction) -> int:
+    row = tx.one("SELECT count(*) AS n FROM jobs WHERE state = 'dead'")
+    return row["n"] if row else 0
+
+
+def count_by_state(tx: Transaction, workspace_id: str) -> dict[JobState, int]:
+    counts = {}
+    for state in JobState:
+        row = tx.one(
+            "SELECT count(*) AS n FROM jobs WHERE state = :state AND workspace_id = :w",
+            {"state": state.value, "w": workspace_id},
+        )
+        counts[state] = row["n"] if row else 0
+    return counts
+
+
+def waiting_since(tx: Transaction, workspace_id: str) -> float | None:
+    """When the oldest of a workspace's queued jobs was made."""
+    row = tx.one(
+        "SELECT created_at FROM jobs WHERE workspace_id = :w AND state = 'queued' ORDER BY id LIMIT 1",
+        {"w": workspace_id},
+    )
+    return row["created_at"] if row else None
 
 
 def has_unfinished(tx: Transaction, document_id: str) -> bool:
@@ -184,12 +336,6 @@ def has_unfinished_child(tx: Transaction, parent_id: str) -> bool:
         tx.one(f"SELECT 1 FROM jobs WHERE parent_id = :id AND state IN {_UNFINISHED} LIMIT 1", {"id": parent_id})
         is not None
     )
-
-
-def interrupted_parents(tx: Transaction) -> list[Job]:
-    """Batches whose stream ended with the process that took it in, or whose last child finished just before."""
-    rows = tx.all("SELECT * FROM jobs WHERE state = 'running' AND lease_owner IS NULL")
-    return [job_from(row) for row in rows]
 
 
 def insert_item(
@@ -224,6 +370,9 @@ def forget_document(tx: Transaction, document_id: str) -> None:
     """Names and errors may quote the document."""
     tx.execute("UPDATE batch_items SET name = '(erased)', error = NULL WHERE document_id = :id", {"id": document_id})
     tx.execute("UPDATE jobs SET error = NULL, result = NULL WHERE document_id = :id", {"id": document_id})
+    tx.execute(
+        "DELETE FROM job_attempts WHERE job_id IN (SELECT id FROM jobs WHERE document_id = :id)", {"id": document_id}
+    )
 
 
 def items(tx: Transaction, job_id: str, after: int, limit: int) -> list[dict[str, Any]]:

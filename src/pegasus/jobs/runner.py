@@ -1,42 +1,27 @@
-"""Runs jobs in this process: a thread for each lane that claims, heartbeats, runs and settles."""
+"""Runs jobs in this process: for each lane a thread that works, and one that keeps its leases and watches over it."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import structlog
 
-from pegasus.domain import Job, JobState, Lane
-from pegasus.errors import PegasusError, Unavailable
-from pegasus.identifiers import new_id
-from pegasus.jobs import repository, service
-from pegasus.ports import RelationalStore, Transaction
+from pegasus.domain import Lane
+from pegasus.errors import Unavailable
+from pegasus.jobs.worker import LaneSettings, Task, Worker
+from pegasus.ports import RelationalStore
+
+__all__ = ["InProcessSignal", "LaneSettings", "LaneWorker", "Task"]
 
 log = structlog.get_logger(__name__)
 
 # A signal makes a worker start at once; this is only how late it is when a signal was lost or a retry falls due.
 _POLL_SECONDS = 0.5
-_BATCH = 128
-
-
-class Task(Protocol):
-    """What a kind of job does. ``run`` settles each of its jobs, or raises; both may happen more than once."""
-
-    def run(self, jobs: Sequence[Job], owner: str) -> None: ...
-
-    def gave_up(self, tx: Transaction, job: Job, problem: Mapping[str, Any]) -> None:
-        """The job has failed for good; in the transaction that records it."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class LaneSettings:
-    max_attempts: int
-    lease_seconds: float
+# Python cannot end a thread that hangs, only leave it behind; beyond so many in a lane nothing but a restart helps.
+_MOST_STUCK = 2
 
 
 class InProcessSignal:
@@ -58,26 +43,29 @@ class InProcessSignal:
 
 
 class LaneWorker:
-    """One thread that runs the jobs of one lane, and one that keeps their leases."""
+    """Runs the jobs of one lane. A worker that is stuck is left behind and another takes its place, up to a limit."""
 
     def __init__(
         self, lane: Lane, relational: RelationalStore, tasks: Mapping[str, Task], signal: InProcessSignal,
         settings: LaneSettings, when_idle: Callable[[], None],
     ) -> None:  # fmt: skip
         """``when_idle`` is called each time that the lane has run out of work."""
-        self._lane, self._relational, self._tasks = lane, relational, tasks
+        self.lane = lane
         self._signal, self._settings, self._when_idle = signal, settings, when_idle
-        self.owner = f"{lane.value}-{new_id()}"
-        self._held: dict[str, Job] = {}
+        self._new_worker = partial(Worker, lane, relational, tasks, settings)
+        self._worker = self._new_worker()
+        self._thread: threading.Thread | None = None
+        self._stuck: list[threading.Thread] = []
         self._stopping = threading.Event()
-        self._threads = [
-            threading.Thread(target=target, name=f"{lane.value}-{name}", daemon=True)
-            for name, target in (("worker", self._work), ("heartbeat", self._heartbeat))
-        ]
+        self._watcher = threading.Thread(target=self._watch, name=f"{lane.value}-watcher", daemon=True)
+
+    @property
+    def owner(self) -> str:
+        return self._worker.owner
 
     def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
+        self._start_worker()
+        self._watcher.start()
 
     def ask_to_stop(self) -> None:
         """Claim nothing more; the batch in hand is finished."""
@@ -87,103 +75,62 @@ class LaneWorker:
     def join(self, timeout_seconds: float) -> bool:
         """Whether the batch in hand was finished in time; if not, its jobs are queued again at the next start."""
         until = time.monotonic() + timeout_seconds
-        for thread in self._threads:
-            thread.join(max(0.0, until - time.monotonic()))
+        for thread in (self._watcher, self._thread):
+            if thread and thread.ident:
+                thread.join(max(0.0, until - time.monotonic()))
         return not self.alive
 
     @property
     def alive(self) -> bool:
-        return self._threads[0].is_alive()
+        return self._thread is not None and self._thread.is_alive()
 
-    def _work(self) -> None:
+    @property
+    def stuck(self) -> int:
+        """How many workers of the lane hang in a step."""
+        return sum(thread.is_alive() for thread in self._stuck)
+
+    def run_once(self) -> bool:
+        """Claim and run one batch of jobs of one kind; False when none was due."""
+        return self._worker.run_once()
+
+    def _start_worker(self) -> None:
+        self._thread = threading.Thread(
+            target=self._work, args=(self._worker,), name=f"{self.lane.value}-worker", daemon=True
+        )
+        self._thread.start()
+
+    def _work(self, worker: Worker) -> None:
         worked = False
-        while not self._stopping.is_set():
+        while not (self._stopping.is_set() or worker.given_up.is_set()):
             had_worked = worked
             try:
-                worked = self.run_once()
+                worked = worker.run_once()
             except Exception as error:  # noqa: BLE001 - the jobs are safe in their rows; a worker that ends helps nobody.
-                log.warning("jobs.lane_interrupted", lane=self._lane.value, error=repr(error))
+                log.warning("jobs.lane_interrupted", lane=self.lane.value, error=repr(error))
                 worked = False
                 self._stopping.wait(_POLL_SECONDS)
             if not worked:
                 if had_worked:
                     self._when_idle()
-                self._signal.wait(self._lane.value)
+                self._signal.wait(self.lane.value)
 
-    def run_once(self) -> bool:
-        """Claim and run one batch of jobs of one kind; False when none was due."""
-        jobs = self._claim()
-        for kind in dict.fromkeys(job.kind for job in jobs):
-            self._run([job for job in jobs if job.kind == kind])
-        return bool(jobs)
+    def _watch(self) -> None:
+        while not self._stopping.wait(min(self._settings.lease_seconds / 3, self._settings.step_seconds / 3)):
+            try:
+                self._worker.keep_leases()
+                if self._worker.is_stuck and not self._worker.given_up.is_set():
+                    log.error("jobs.worker_stuck", lane=self.lane.value, owner=self._worker.owner)
+                    self._worker.give_up()
+            except Unavailable as error:  # Two more chances before the leases end.
+                log.warning("jobs.heartbeat_failed", lane=self.lane.value, detail=error.detail)
+            if self._worker.given_up.is_set():
+                self._replace_worker()
 
-    def _claim(self) -> list[Job]:
-        def claim(limit: int, *, fresh: bool) -> list[Job]:
-            now, lease = time.time(), self._settings.lease_seconds
-            return repository.claim(tx, self._lane, limit, fresh=fresh, owner=self.owner, now=now, lease_seconds=lease)
-
-        limit = _BATCH if self._lane is Lane.INDEX else 1
-        with self._relational.read() as tx:
-            if not repository.has_due(tx, self._lane, time.time()):
-                return []
-        with self._relational.write() as tx:
-            # A job that failed before runs alone: whatever is wrong with it must not cost others an attempt.
-            jobs = claim(1, fresh=False) or claim(limit, fresh=True)
-            spent = [job for job in jobs if job.attempts > self._settings.max_attempts]
-            for job in spent:
-                self._bury(tx, job)
-        self._held = {job.id: job for job in jobs if job not in spent}
-        return list(self._held.values())
-
-    def _bury(self, tx: Transaction, job: Job) -> None:
-        """A job whose attempts all ended without a word, as when they took the process with them."""
-        error = Unavailable(
-            f"The job was started {job.attempts - 1} times and each time its worker ended without an answer.",
-            hint="Its input may crash the reader; look at the logs, then retry or erase the document.",
-        )
-        self._give_up(tx, job, error)
-
-    def _run(self, jobs: Sequence[Job]) -> None:
-        try:
-            self._task(jobs[0].kind).run(jobs, self.owner)
-        except Exception as error:  # noqa: BLE001 - whatever a job does, the worker goes on, and the job's row says it.
-            if len(jobs) > 1:
-                log.warning("jobs.batch_failed", jobs=len(jobs), error=repr(error))
-                for job in jobs:
-                    self._run([job])
-                return
-            self._failed(jobs[0], error)
-        finally:
-            for job in jobs:
-                self._held.pop(job.id, None)
-
-    def _task(self, kind: str) -> Task:
-        if kind not in self._tasks:
-            raise Unavailable(
-                f"This version of Pegasus knows no jobs of the kind {kind!r}.",
-                hint="Run a newer version.",
-            )
-        return self._tasks[kind]
-
-    def _failed(self, job: Job, error: Exception) -> None:
-        if not isinstance(error, PegasusError):
-            log.exception("jobs.unexpected_error", job_id=job.id, kind=job.kind)
-            error = Unavailable(f"An unexpected error: {type(error).__name__}: {error}", hint="See the log.")
-        with self._relational.write() as tx:
-            self._give_up(tx, job, error)
-
-    def _give_up(self, tx: Transaction, job: Job, error: PegasusError) -> None:
-        state = service.fail(tx, job, self.owner, error, self._settings.max_attempts)
-        if state in (JobState.FAILED, JobState.DEAD) and job.kind in self._tasks:
-            self._tasks[job.kind].gave_up(tx, job, error.problem())
-        log.warning("jobs.attempt_failed", job_id=job.id, kind=job.kind, state=state, detail=error.detail)
-
-    def _heartbeat(self) -> None:
-        while not self._stopping.wait(self._settings.lease_seconds / 3):
-            held = list(self._held)
-            if held:
-                try:
-                    with self._relational.write() as tx:
-                        repository.renew(tx, held, self.owner, time.time() + self._settings.lease_seconds)
-                except Unavailable as error:  # Two more chances before the lease ends.
-                    log.warning("jobs.heartbeat_failed", lane=self._lane.value, detail=error.detail)
+    def _replace_worker(self) -> None:
+        """Leave the stuck worker behind, unless too many hang already; then the lane waits for one of them."""
+        if self._thread and self._thread not in self._stuck:
+            self._stuck.append(self._thread)
+        self._stuck = [thread for thread in self._stuck if thread.is_alive()]
+        if len(self._stuck) <= _MOST_STUCK:
+            self._worker = self._new_worker()
+            self._start_worker()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from pydantic import Field
 
-from pegasus.domain import Job, JobState
+from pegasus.domain import Attempt, Job, JobState, Outcome
 from pegasus.schemas import Schema, moment
 
 
@@ -27,7 +28,7 @@ class JobOut(Schema):
     updated_at: datetime
 
     @classmethod
-    def of(cls, job: Job) -> JobOut:
+    def of(cls, job: Job) -> Self:
         return cls(
             id=job.id,
             kind=job.kind,
@@ -43,3 +44,39 @@ class JobOut(Schema):
             created_at=moment(job.created_at),
             updated_at=moment(job.updated_at),
         )
+
+
+class AttemptOut(Schema):
+    number: int = Field(description="Counts the attempts that ended badly over all steps")
+    step: str
+    worker: str = Field(description="Who tried; each life of a worker has a name of its own")
+    started_at: datetime
+    ended_at: datetime
+    outcome: Outcome = Field(
+        description="`failed` said why, `lost` ended without a word, `stuck` was given up for want of progress"
+    )
+    error: dict[str, Any] = Field(description="As a problem")
+
+    @classmethod
+    def of(cls, attempt: Attempt) -> AttemptOut:
+        return cls(
+            number=attempt.number,
+            step=attempt.step,
+            worker=attempt.worker,
+            started_at=moment(attempt.started_at),
+            ended_at=moment(attempt.ended_at),
+            outcome=attempt.outcome,
+            error=dict(attempt.error),
+        )
+
+
+class JobDetail(JobOut):
+    history: list[AttemptOut] = Field(default=[], description="The attempts that ended badly, the oldest first")
+
+    @classmethod
+    def with_history(cls, job: Job, attempts: Sequence[Attempt]) -> JobDetail:
+        return cls.of(job).model_copy(update={"history": [AttemptOut.of(attempt) for attempt in attempts]})
+
+
+class JobsRetried(Schema):
+    retried: int = Field(description="How many dead letters were queued again")

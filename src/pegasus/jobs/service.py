@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import json
-import random
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
-from pegasus.domain import Job, JobState, Lane
-from pegasus.errors import Conflict, NotFound, PegasusError
-from pegasus.identifiers import new_id
-from pegasus.jobs import repository
+from pegasus import metrics
+from pegasus.domain import Attempt, Job, JobState, Lane, Outcome
+from pegasus.errors import Conflict, NotFound, PegasusError, WorkerLost
+from pegasus.identifiers import first_id_at, new_id
+from pegasus.jobs import policy, repository
 from pegasus.pagination import Page, page_of
 from pegasus.ports import Transaction
 
 INTERACTIVE, BULK = 0, 10  # Priorities: a person waits for the one; the other is an import.
-_MAX_BACKOFF_SECONDS = 60.0
 _RETRYABLE_BY_HAND = (JobState.FAILED, JobState.DEAD, JobState.CANCELLED)
 _PARENTS = ("batch", "unpack", "source", "repair")
+_ACCEPTING, _ITEMS = "accepting", "items"  # Steps of a parent: taking items in, and standing for them.
 # What a parent does while it only stands for its items.
-_WAITING_STEPS = ("accepting", "items", "done")
+_WAITING_STEPS = (_ACCEPTING, _ITEMS, "done")
+_BATCH_LEASE_SECONDS = 60.0
+# Workspaces that one claim serves; with more of them it goes on from there the next time.
+_MOST_IN_TURN = 32
+_DELETED_AT_ONCE = 500
 
 
 def enqueue(
@@ -58,15 +63,32 @@ def enqueue(
     return job
 
 
-def open_batch(tx: Transaction, workspace_id: str) -> Job:
-    """A job that only stands for its items; it runs until ``close_batch`` was called and its last item is done."""
-    job = enqueue(tx, workspace_id, "batch", Lane.READ, "accepting", priority=BULK)
-    repository.update_in_state(tx, job.id, [JobState.QUEUED], {"state": JobState.RUNNING.value})
+def open_batch(tx: Transaction, workspace_id: str, lease_seconds: float = _BATCH_LEASE_SECONDS) -> Job:
+    """A job that only stands for its items; it runs until ``close_batch`` was called and its last item is done.
+
+    Whoever takes the items in holds it by a lease, to be prolonged with ``keep_batch``; when it lapses, the batch is
+    closed with the items that it has.
+    """
+    job = enqueue(tx, workspace_id, "batch", Lane.READ, _ACCEPTING, priority=BULK)
+    changes = {
+        "state": JobState.RUNNING.value,
+        "lease_owner": f"intake-{new_id()}",
+        "lease_until": job.created_at + lease_seconds,
+    }
+    repository.update_in_state(tx, job.id, [JobState.QUEUED], changes)
     return get(tx, workspace_id, job.id)
 
 
+def keep_batch(tx: Transaction, job: Job, lease_seconds: float = _BATCH_LEASE_SECONDS) -> bool:
+    """Prolong the lease of an open batch; False when it was closed or cancelled meanwhile."""
+    now = time.time()
+    changes = {"lease_until": now + lease_seconds, "updated_at": now}
+    return repository.update_held(tx, job, job.lease_owner or "", changes)
+
+
 def close_batch(tx: Transaction, job: Job) -> None:
-    repository.update_in_state(tx, job.id, [JobState.RUNNING], {"step": "items"})
+    changes = {"step": _ITEMS, "lease_owner": None, "lease_until": None}
+    repository.update_in_state(tx, job.id, [JobState.RUNNING], changes)
     settle_parent(tx, job.id)
 
 
@@ -97,7 +119,14 @@ def retry(tx: Transaction, workspace_id: str, job_id: str) -> Job:
     if job.kind == "source" and job.state is JobState.CANCELLED:
         raise Conflict("A cancelled run is not taken up again.", hint="Run the source: that takes in what is left.")
     now = time.time()
-    changes = {"state": JobState.QUEUED.value, "attempts": 0, "error": None, "run_after": now, "updated_at": now}
+    changes = {
+        "state": JobState.QUEUED.value,
+        "attempts": 0,
+        "crashes": 0,
+        "error": None,
+        "run_after": now,
+        "updated_at": now,
+    }
     if not repository.update_in_state(tx, job_id, _RETRYABLE_BY_HAND, changes):
         raise Conflict(
             f"The job is {job.state}; only failed, dead or cancelled jobs can be retried.",
@@ -106,7 +135,18 @@ def retry(tx: Transaction, workspace_id: str, job_id: str) -> Job:
     return get(tx, workspace_id, job_id)
 
 
-def cancel(tx: Transaction, workspace_id: str, job_id: str) -> Job:
+def retry_dead(tx: Transaction, workspace_id: str, kind: str | None = None) -> list[Job]:
+    """Queue all dead letters of a workspace, or those of a kind, again."""
+    return repository.retry_dead(tx, workspace_id, kind, time.time())
+
+
+def attempts(tx: Transaction, job: Job) -> list[Attempt]:
+    """Its attempts that ended badly, the oldest first; those before a retry by hand included."""
+    return repository.attempts(tx, job.id)
+
+
+def cancel(tx: Transaction, workspace_id: str, job_id: str) -> list[Job]:
+    """Stop a job, and with a batch the items that are not done yet; they all, the job that was named first."""
     job = get(tx, workspace_id, job_id)
     if job.kind == "erase":
         raise Conflict(
@@ -119,10 +159,75 @@ def cancel(tx: Transaction, workspace_id: str, job_id: str) -> Job:
             f"The job is {job.state} already; only queued or running jobs can be cancelled.",
             hint="To take its document out again, erase it.",
         )
-    repository.cancel_children(tx, job_id, time.time())
+    children = repository.cancel_children(tx, job_id, time.time())
     if job.parent_id:
         settle_parent(tx, job.parent_id)
-    return get(tx, workspace_id, job_id)
+    return [get(tx, workspace_id, job_id), *children]
+
+
+def claim(
+    tx: Transaction, lane: Lane, limit: int, *, fresh: bool, owner: str, now: float, lease_seconds: float,
+    turns: Mapping[int, str],
+) -> list[Job]:  # fmt: skip
+    """Lease up to ``limit`` jobs that are due: fresh ones, or such as have been tried before; in the order to serve.
+
+    The more urgent come first. Within a priority workspaces take turns, each with an equal share, so that one's import
+    holds nobody up; ``turns`` names the workspace that was served last in a priority.
+    """
+    claimed: list[Job] = []
+    priority = repository.next_priority(tx, lane, -1, now, fresh=fresh)
+    while priority is not None and len(claimed) < limit:
+        waiting = _in_turn(tx, lane, priority, turns.get(priority, ""), now, fresh=fresh)
+        while len(claimed) < limit and (served := list(islice(waiting, min(limit, _MOST_IN_TURN)))):
+            for place, workspace_id in enumerate(served):
+                share = -(-(limit - len(claimed)) // (len(served) - place))
+                claimed += repository.claim(
+                    tx, lane, priority, workspace_id, share, fresh=fresh, owner=owner, now=now,
+                    lease_seconds=lease_seconds,
+                )  # fmt: skip
+        priority = repository.next_priority(tx, lane, priority, now, fresh=fresh)
+    return claimed
+
+
+def _in_turn(tx: Transaction, lane: Lane, priority: int, last: str, now: float, *, fresh: bool) -> Iterator[str]:
+    """Workspaces with jobs that are due: those after ``last``, then from the beginning up to it."""
+    after, wrapped = last, False
+    while True:
+        found = repository.next_workspace(tx, lane, priority, after, now, fresh=fresh)
+        if found is None or (wrapped and found > last):
+            if wrapped or not last:
+                return
+            after, wrapped = "", True
+            continue
+        yield found
+        after = found
+
+
+def release_expired(tx: Transaction, lane: Lane, now: float) -> None:
+    """Take back the jobs of a lane whose holders have not been heard of for the length of a lease."""
+    for job in repository.expired(tx, lane, now):
+        _release(tx, job, now)
+
+
+def _release(tx: Transaction, job: Job, now: float) -> None:
+    if job.step == _ACCEPTING:  # Whoever took its items in is gone; what was taken in stands.
+        close_batch(tx, job)
+        return
+    changes = {
+        "state": JobState.QUEUED.value,
+        "crashes": job.crashes + 1,
+        "run_after": now,
+        "updated_at": now,
+        "lease_owner": None,
+        "lease_until": None,
+    }
+    repository.update_in_state(tx, job.id, [JobState.RUNNING], changes)
+    problem = WorkerLost(
+        "The worker ended, or was not heard of for too long, before it said what became of the job.",
+        hint="Look at the log of that time.",
+    ).problem()
+    repository.insert_attempt(tx, job, Outcome.LOST, problem, now)
+    metrics.JOBS_ENDED.labels(job.kind, Outcome.LOST).inc()
 
 
 def report_progress(tx: Transaction, job: Job, owner: str, step: str, done: int, total: int) -> bool:
@@ -136,7 +241,7 @@ def is_held(tx: Transaction, job: Job, owner: str, *, progressed: bool = False) 
 
     ``progressed``: that brings the job nearer to its end for good, so that the attempts before it count no longer.
     """
-    changes = {"updated_at": time.time(), **({"attempts": 0} if progressed else {})}
+    changes = {"updated_at": time.time(), **({"attempts": 0, "crashes": 0} if progressed else {})}
     return repository.update_held(tx, job, owner, changes)
 
 
@@ -148,6 +253,7 @@ def hand_over(tx: Transaction, job: Job, owner: str, lane: Lane, step: str) -> b
         "lane": lane.value,
         "step": step,
         "attempts": 0,
+        "crashes": 0,
         "run_after": now,
         "updated_at": now,
         "lease_owner": None,
@@ -158,7 +264,7 @@ def hand_over(tx: Transaction, job: Job, owner: str, lane: Lane, step: str) -> b
 
 def await_items(tx: Transaction, job: Job, owner: str) -> None:
     """The job's own work is done; from here it stands for the items that it made."""
-    changes = {"step": "items", "lease_owner": None, "lease_until": None, "updated_at": time.time()}
+    changes = {"step": _ITEMS, "lease_owner": None, "lease_until": None, "updated_at": time.time()}
     if repository.update_held(tx, job, owner, changes):
         settle_parent(tx, job.id)
 
@@ -167,36 +273,58 @@ def succeed(tx: Transaction, job: Job, owner: str, result: Mapping[str, Any]) ->
     return _finish(tx, job, owner, JobState.SUCCEEDED, result=json.dumps(result), step="done")
 
 
-def fail(tx: Transaction, job: Job, owner: str, error: PegasusError, max_attempts: int) -> JobState | None:
+def fail(
+    tx: Transaction, job: Job, owner: str, error: PegasusError, max_attempts: int, outcome: Outcome = Outcome.FAILED
+) -> JobState | None:
     """Settle a failed attempt: again later if that may help and attempts are left, else failed or dead.
 
     None when the job is no longer the caller's, whose failure then means nothing.
     """
-    problem = json.dumps(error.problem())
-    if not error.retryable or job.attempts >= max_attempts:
+    now, problem = time.time(), error.problem()
+    if policy.is_spent(error, job.attempts, max_attempts):
         state = JobState.DEAD if error.retryable else JobState.FAILED
-        return state if _finish(tx, job, owner, state, error=problem) else None
-    now = time.time()
-    changes = {
-        "state": JobState.QUEUED.value,
-        "error": problem,
-        "run_after": now + backoff_seconds(job.attempts),
-        "updated_at": now,
-        "lease_owner": None,
-        "lease_until": None,
-    }
-    return JobState.QUEUED if repository.update_held(tx, job, owner, changes) else None
+        held = _finish(tx, job, owner, state, error=json.dumps(problem))
+    else:
+        state = JobState.QUEUED
+        changes = {
+            "state": state.value,
+            "error": json.dumps(problem),
+            "run_after": now + policy.wait_seconds(error, job.attempts),
+            "updated_at": now,
+            "lease_owner": None,
+            "lease_until": None,
+        }
+        held = repository.update_held(tx, job, owner, changes)
+    if not held:
+        return None
+    if state is JobState.QUEUED:
+        metrics.JOBS_ENDED.labels(job.kind, "retried").inc()
+    repository.insert_attempt(tx, job, outcome, problem, now)
+    return state
 
 
-def backoff_seconds(attempts: int) -> float:
-    """Exponential with full jitter (Brooker, "Exponential Backoff And Jitter", AWS 2015), at least half a second."""
-    return 0.5 + random.uniform(0, min(_MAX_BACKOFF_SECONDS, 2.0 ** min(attempts, 10)))
+def is_spent_by_crashes(job: Job, max_attempts: int) -> bool:
+    return policy.is_spent(WorkerLost(""), job.crashes, max_attempts)
+
+
+def bury(tx: Transaction, job: Job, owner: str) -> PegasusError | None:
+    """End a job that was claimed once more although its attempts have all ended their workers; the error that says so.
+
+    None when the job is no longer the caller's.
+    """
+    error = WorkerLost(
+        f"The job was started {job.crashes} times and each time its worker ended without an answer.",
+        hint="Its input may crash the reader; look at the logs, then retry or erase the document.",
+    )
+    changes = {"error": json.dumps(error.problem()), "attempts": job.attempts - 1}
+    return error if _finish(tx, job, owner, JobState.DEAD, **changes) else None
 
 
 def _finish(tx: Transaction, job: Job, owner: str, state: JobState, **changes: Any) -> bool:
     base = {"state": state.value, "lease_owner": None, "lease_until": None, "updated_at": time.time()}
     if not repository.update_held(tx, job, owner, {"error": None, **base, **changes}):
         return False
+    metrics.JOBS_ENDED.labels(job.kind, state).inc()
     if job.parent_id:
         settle_parent(tx, job.parent_id)
     return True
@@ -255,7 +383,7 @@ def files_to_unpack(tx: Transaction) -> set[str]:
 def settle_parent(tx: Transaction, parent_id: str) -> None:
     """Finish a batch whose items are all taken in and none of whose jobs is unfinished."""
     parent = repository.get(tx, parent_id)
-    if parent is None or parent.step != "items" or repository.has_unfinished_child(tx, parent_id):
+    if parent is None or parent.step != _ITEMS or repository.has_unfinished_child(tx, parent_id):
         return
     total, _, failed = repository.item_counts(tx, parent_id)
     changes = {
@@ -269,6 +397,53 @@ def settle_parent(tx: Transaction, parent_id: str) -> None:
 
 def recover(tx: Transaction) -> int:
     """Queue again what the process before this one was doing. Only for a store that one process owns."""
-    for parent in repository.interrupted_parents(tx):
-        close_batch(tx, parent)
-    return repository.release_all_running(tx, time.time())
+    now = time.time()
+    held = repository.leased(tx)
+    for job in held:
+        _release(tx, job, now)
+    tidy(tx, now)
+    return len([job for job in held if job.step != _ACCEPTING])
+
+
+def tidy(tx: Transaction, now: float, lease_seconds: float = _BATCH_LEASE_SECONDS) -> int:
+    """Put right what no claim would: see below. How many jobs it was.
+
+    A parent whose last item ended without settling it; a job that runs and that nobody holds; a time that lies too far
+    ahead, because the clock was set back since.
+    """
+    mended = 0
+    for job in repository.unleased(tx):
+        if job.kind not in _PARENTS:
+            _release(tx, job, now)
+        elif job.step != _ITEMS:  # As versions before the leases of batches left them.
+            close_batch(tx, job)
+        else:
+            settle_parent(tx, job.id)
+        after = repository.get(tx, job.id)
+        mended += after is not None and after.state is not JobState.RUNNING
+    return mended + repository.mend_times(tx, now, policy.LONGEST_WAIT_SECONDS + 1, lease_seconds)
+
+
+def delete_finished(tx: Transaction, before: float) -> int:
+    """Delete some jobs that ended before a time; 0 when there are no more. Dead letters and erasures are kept."""
+    return repository.delete_finished(tx, first_id_at(before), before, _DELETED_AT_ONCE)
+
+
+def queue_lengths(tx: Transaction, now: float) -> list[tuple[str, str, int, float]]:
+    """(lane, state, jobs, age of the oldest in seconds) of the whole installation."""
+    rows = repository.queue_lengths(tx)
+    return [(row["lane"], row["state"], row["jobs"], max(0.0, now - (row["since"] or now))) for row in rows]
+
+
+def count_dead(tx: Transaction) -> int:
+    return repository.count_dead(tx)
+
+
+def count_by_state(tx: Transaction, workspace_id: str) -> dict[JobState, int]:
+    return repository.count_by_state(tx, workspace_id)
+
+
+def oldest_waiting_seconds(tx: Transaction, workspace_id: str) -> float | None:
+    """The age of the oldest queued job of a workspace; None when none is."""
+    since = repository.waiting_since(tx, workspace_id)
+    return None if since is None else max(0.0, time.time() - since)

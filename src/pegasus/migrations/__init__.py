@@ -1,6 +1,6 @@
 """Schema changes, as expand and contract steps that Alembic runs; HEAD is the revision that this code needs."""
 
-HEAD = "0005"
+HEAD = "0006"
 
 
 def revisions() -> list[str]:

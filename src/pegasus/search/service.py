@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from enum import StrEnum
 
+from pegasus import metrics
 from pegasus.domain import Filters, FoundPassage, Passage
 from pegasus.errors import Invalid
 from pegasus.ingestion import service as ingestion
@@ -14,6 +15,7 @@ from pegasus.ports import Embedder, GraphStore, RelationalStore, Transaction, Ve
 from pegasus.search.fusion import Ranking, fuse, literalness, ranks
 from pegasus.text.entities import query_keys
 from pegasus.text.words import content_words, stem
+from pegasus.time_limits import LimitedCalls
 
 
 class Mode(StrEnum):
@@ -35,6 +37,10 @@ _LITERAL_CANDIDATES = 10
 _SPARE = 20
 # Up to so many passages a filter's exact scan is quicker than asking the vector index for ever more.
 _EXACT_SCAN = 5_000
+# On a full disk a query of the vector store may never come back.
+_MEANING_SECONDS = 10.0
+_MEANING_THREADS = 4
+_MEANING_HINT = "The vector store may hang: check the free space; if it lasts, restart Pegasus. Words are still found."
 
 
 class SearchService:
@@ -42,43 +48,50 @@ class SearchService:
         self, relational: RelationalStore, vectors: VectorStore, graph: GraphStore, embedder: Embedder
     ) -> None:
         self._relational, self._vectors, self._graph, self._embedder = relational, vectors, graph, embedder
-        self._pool = ThreadPoolExecutor(4, thread_name_prefix="search")
+        self._calls = LimitedCalls("search", _MEANING_THREADS, _MEANING_SECONDS, _MEANING_HINT)
+
+    def check(self) -> None:
+        """Raises ``TimedOut`` when searches by meaning all hang."""
+        self._calls.check()
 
     def close(self) -> None:
-        self._pool.shutdown()
+        self._calls.close()
 
     def search(
         self, workspace_id: str, query: str, *, limit: int = 10, mode: Mode = Mode.HYBRID, filters: Filters = Filters()
     ) -> list[FoundPassage]:
-        """The best passages first. Raises ``Invalid`` for an empty or overlong query."""
+        """The best passages first. Raises ``Invalid`` for an empty or overlong query, ``TimedOut`` if a store hangs."""
         query = _checked(query)
         terms = content_words(query, _MAX_TERMS)
         rankings: dict[str, Ranking] = {}
         # Meaning is compared on another thread while words are looked up here: both leave the interpreter free.
-        meaning = self._pool.submit(self._by_meaning, workspace_id, query, filters) if mode != Mode.LEXICAL else None
+        meaning = self._calls.start(self._by_meaning, workspace_id, query, filters) if mode != Mode.LEXICAL else None
         with self._relational.read() as tx:
             if mode != Mode.SEMANTIC:
-                rankings["lexical"] = tx.search_words(workspace_id, terms, DEPTH, filters)
+                with _stage("lexical"):
+                    rankings["lexical"] = tx.search_words(workspace_id, terms, DEPTH, filters)
             if mode == Mode.HYBRID:
-                graph = self._by_graph(tx, workspace_id, query)
+                with _stage("graph"):
+                    graph = self._by_graph(tx, workspace_id, query)
         # Outside of the block: who waits for the other thread must not hold a reader that it may need.
         if meaning:
-            rankings["semantic"] = meaning.result()
+            rankings["semantic"] = self._calls.result(meaning)
         if mode == Mode.HYBRID:
             known = {id_ for side in ("lexical", "semantic") for id_, _ in rankings[side]}
             rankings["graph"] = [item for item in graph if item[0] in known]
-        with self._relational.read() as tx:
+        with _stage("assemble"), self._relational.read() as tx:
             return self._found(tx, workspace_id, query, rankings, limit)
 
     def _by_meaning(self, workspace_id: str, query: str, filters: Filters) -> Ranking:
-        vector: Vector = self._embedder.embed([query])[0]
-        if not filters:
-            return self._vectors.query(workspace_id, vector, DEPTH)
-        with self._relational.read() as tx:
-            allowed = ingestion.filtered_passages(tx, workspace_id, filters)
-            if len(allowed) <= _EXACT_SCAN:
-                return ingestion.most_similar(tx, vector, allowed, DEPTH)
-        return self._widening(workspace_id, vector, set(allowed))
+        with _stage("semantic"):
+            vector: Vector = self._embedder.embed([query])[0]
+            if not filters:
+                return self._vectors.query(workspace_id, vector, DEPTH)
+            with self._relational.read() as tx:
+                allowed = ingestion.filtered_passages(tx, workspace_id, filters)
+                if len(allowed) <= _EXACT_SCAN:
+                    return ingestion.most_similar(tx, vector, allowed, DEPTH)
+            return self._widening(workspace_id, vector, set(allowed))
 
     def _widening(self, workspace_id: str, vector: Vector, allowed: set[str]) -> Ranking:
         """Ask for more and more neighbours until enough of them pass the filter, or there are no more."""
@@ -120,6 +133,10 @@ class SearchService:
             )
             for id_ in sorted(scores, key=lambda id_: -scores[id_])[:limit]
         ]
+
+
+def _stage(name: str) -> AbstractContextManager[None]:
+    return metrics.timed(metrics.SEARCH_SECONDS.labels(name))
 
 
 def _whole(passage: Passage) -> str:
