@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PACKAGE_FILES := pyproject.toml src/pegasus/__init__.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test fuzz check fmt bench docs lock clean
+.PHONY: help setup run test fuzz kills check fmt bench docs lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -36,6 +36,9 @@ test: $(VENV)/.dev ## Run all tests, on up to four processors
 
 fuzz: $(VENV)/.dev ## Fuzz the API and the readers of files for MINUTES=30 each (FUZZ_SEED=... does a run again)
 	FUZZ_MINUTES=$(or $(MINUTES),30) $(BIN)/python -m pytest tests/fuzz -s
+
+kills: $(VENV)/.dev ## Kill -9 whatever runs KILLS=1000 times, and look what it left (KILLS_SEED=... does a run again)
+	KILLS=$(or $(KILLS),1000) $(BIN)/python -m pytest tests/kills -s
 
 check: $(VENV)/.dev ## Lint, types, import rules, documentation in step with the code
 	$(BIN)/ruff check .

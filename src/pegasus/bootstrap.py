@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from pegasus.access.doorkeeper import Doorkeeper, Rates
 from pegasus.access.scopes import Scope
 from pegasus.application import Application, Stores
 from pegasus.chat.service import ChatService
-from pegasus.data_directory import KEY_FILE, data_directory, replacing
+from pegasus.data_directory import KEY_FILE, data_directory, is_abandoned, replacing
 from pegasus.documents import service as documents
 from pegasus.domain import Lane, Rate, Source
 from pegasus.errors import Conflict, Misconfigured, NotFound, Unavailable
@@ -173,9 +174,14 @@ def drill(settings: Settings, archive: Opened, manifest: Manifest, progress: Pro
 @contextmanager
 def _beside(directory: Path) -> Iterator[Path]:
     """A passing folder on the data directory's disk, or, where nothing can be made there, wherever such are made."""
-    place = directory.parent if os.access(directory.parent, os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix=f"{directory.name}-drill-", dir=place) as folder:
-        yield Path(folder)
+    place = directory.parent if os.access(directory.parent, os.W_OK) else Path(tempfile.gettempdir())
+    prefix = f"{directory.name}-drill-"
+    for left in place.iterdir():
+        # Of a drill that was killed: it has documents that were erased since.
+        if left.name.startswith(prefix) and is_abandoned(left):
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=place) as folder, data_directory(Path(folder)) as held:
+        yield held
 
 
 def build(settings: Settings, directory: Path) -> Application:

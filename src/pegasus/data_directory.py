@@ -62,6 +62,14 @@ def holder(directory: Path) -> str | None:
     return None
 
 
+def is_abandoned(path: Path) -> bool:
+    """Whether a process once held this as its data directory and none does so now."""
+    try:
+        return (path / _LOCK_FILE).is_file() and holder(path) is None
+    except OSError:  # It is somebody else's.
+        return False
+
+
 @contextmanager
 def replacing(directory: Path) -> Iterator[Path]:
     """An empty folder, whose content takes the place of the directory's own when the block ends well.

@@ -425,6 +425,19 @@ def test_a_rebuild_that_fails_leaves_the_old_graph(own_store: LadybugGraphStore,
     assert [path.name for path in (tmp_path / "own").iterdir() if not path.name.startswith("graph.ladybug")] == []
 
 
+def test_a_rebuild_that_was_killed_at_any_point_does_not_stand_in_the_way_of_the_next(
+    own_store: LadybugGraphStore, tmp_path: Path
+) -> None:
+    """The engine finishes a checkpoint that it finds begun, also that of a file which is gone."""
+    for part in ("", ".wal", ".shadow", ".wal.checkpoint", ".checkpoint.intent.lock", ".checkpoint.apply.lock"):
+        (tmp_path / "own" / f"graph.ladybug.new{part}").write_bytes(b"begun")
+    own_store.rebuild(contents("w"))
+    assert list(own_store.node_ids("w", "Entity")) == ["ada"]
+    own_store.close()
+    assert {file.name for file in (tmp_path / "own").iterdir()} == {"graph.ladybug"}
+    own_store._open()  # For the fixture, which closes it.
+
+
 @pytest.mark.parametrize("moved", ["before", "between", "after"])
 def test_an_exchange_that_was_cut_off_ends_with_one_whole_graph(tmp_path: Path, moved: str) -> None:
     """As a process leaves it that is killed before, between and after the two renames."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import re
 import shutil
@@ -23,6 +24,7 @@ from pegasus.data_directory import data_directory
 from pegasus.errors import Conflict, Invalid, NotFound, Unavailable
 from pegasus.identifiers import new_id
 from pegasus.integrity import archive as archives
+from pegasus.integrity import records
 from pegasus.integrity.archive import FORMAT, ArchiveReader, ArchiveWriter, Manifest
 from pegasus.integrity.backup import Backup, back_up, backups_holding
 from pegasus.integrity.encryption import Key, Lock, unlock
@@ -226,6 +228,25 @@ class TestWriting:
         check(unlock(tmp_path / "a", Key()), silent)
         assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
 
+    def test_what_killed_backups_of_other_names_left_is_removed_but_not_what_is_being_written(
+        self, made: dict[str, str], tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "data"
+        shutil.copytree(made["folder"], folder)
+        with truth(folder) as (relational, _):
+            with relational.write() as tx:
+                for name in ("killed", "writing"):
+                    records.insert(tx, new_id(), name, 0, None)
+            for name in ("killed", "writing", "a stranger's"):
+                (tmp_path / f"{name}.partial").write_bytes(b"x")
+            with (tmp_path / "writing.partial").open() as writing:
+                fcntl.flock(writing, fcntl.LOCK_EX)
+                save(folder, tmp_path / "a")
+            assert sorted(p.stem for p in tmp_path.glob("*.partial")) == ["a stranger's", "writing"]
+            with relational.read() as tx:
+                assert {"a", "writing"} <= records.names(tx)
+                assert "killed" not in records.names(tx)
+
     def test_two_backups_do_not_write_one_file(self, made: dict[str, str], tmp_path: Path) -> None:
         class Waiting(FolderFileStore):
             def path(self, key: str) -> Any:
@@ -238,15 +259,17 @@ class TestWriting:
         with truth(folder) as (relational, files):
             waiting = Waiting(folder / "files")
             first = threading.Thread(
-                target=back_up, args=(relational, waiting, tmp_path / "a"), kwargs={"progress": silent}
+                target=back_up, args=(relational, waiting, tmp_path / "twice"), kwargs={"progress": silent}
             )
             first.start()
             assert reached.wait(30)
             with pytest.raises(Conflict, match="Another backup"):
-                back_up(relational, files, tmp_path / "a", progress=silent)
+                back_up(relational, files, tmp_path / "twice", progress=silent)
             go_on.set()
             first.join()
-        check(unlock(tmp_path / "a", Key()), silent)
+            with relational.read() as tx:  # The one that was refused has not forgotten the other.
+                assert "twice" in records.names(tx)
+        check(unlock(tmp_path / "twice", Key()), silent)
 
     def test_it_begins_again_when_a_file_goes_with_its_document(self, made: dict[str, str], tmp_path: Path) -> None:
         class Erasing(FolderFileStore):
@@ -454,6 +477,15 @@ class TestDrill:
         assert 0 < drill.searches == drill.found
         assert 0 < drill.citations == drill.verified
         assert list(tmp_path.iterdir()) == [folder]
+
+    def test_it_removes_what_a_killed_drill_has_left_and_nothing_else(self, saved: Path, tmp_path: Path) -> None:
+        for name in ("data-drill-killed", "data-drill-running", "data-drill-notes"):
+            (tmp_path / name).mkdir()
+        (tmp_path / "data-drill-killed" / "lock").write_text("1")
+        opened = unlock(saved, Key())
+        with data_directory(tmp_path / "data-drill-running"):
+            bootstrap.drill(settings_for(tmp_path / "data"), opened, check(opened, silent), silent)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["data-drill-notes", "data-drill-running"]
 
     def test_it_does_not_pass_what_is_found_no_more(
         self, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -18,7 +18,7 @@ import pytest
 
 from pegasus.adapters.kreuzberg import KreuzbergTextExtractor
 from pegasus.domain import Extraction, Link
-from pegasus.errors import Unreadable, UnsupportedFormat
+from pegasus.errors import Unavailable, Unreadable, UnsupportedFormat
 from pegasus.samples import SampleDocument, make_docx, make_eml, make_epub, make_html, make_pdf, make_pptx, make_xlsx
 from pegasus.text import formats
 from pegasus.text.formats import detect_media_type
@@ -334,6 +334,14 @@ class TestChildProcess:
         with pytest.raises(Unreadable) as caught:
             extractor.extract(stored(tmp_path, SMALL_PDF), formats.PDF, filename="a.pdf")
         assert caught.value.detail == f"The reader crashed on 'a.pdf': {reason}."
+
+    def test_a_child_that_is_killed_from_outside_says_nothing_about_its_file(
+        self, make_extractor: Callable[..., KreuzbergTextExtractor], tmp_path: Path
+    ) -> None:
+        """As the system does when memory is short: a later try may succeed, and finds a child of its own."""
+        extractor = make_extractor(child_command=[sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"])
+        with pytest.raises(Unavailable, match=r"killed from outside while it read 'a\.pdf'"):
+            extractor.extract(stored(tmp_path, SMALL_PDF), formats.PDF, filename="a.pdf")
 
     def test_a_child_that_was_killed_between_files_is_replaced(
         self, make_extractor: Callable[..., KreuzbergTextExtractor], tmp_path: Path

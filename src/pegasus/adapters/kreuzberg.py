@@ -110,6 +110,12 @@ class KreuzbergTextExtractor:
                 f"Reading {name!r} took longer than {timeout_seconds:g} s and was stopped.",
                 hint="Split the file, or save it again in its own program: damaged files can keep a reader busy.",
             )
+        if child.was_killed:
+            # No file does that: its own limits end a reader otherwise. Whoever did it may not do it again.
+            raise Unavailable(
+                f"The reader was killed from outside while it read {name!r}.",
+                hint="It is tried again. If that goes on, the machine may be short of memory: see the system's log.",
+            )
         raise Unreadable(
             f"The reader crashed on {name!r}: {child.death(self._memory_bytes)}.",
             hint="The file is damaged or too large: save it again in its own program, or split it.",
@@ -156,7 +162,7 @@ class _Child:
     """A running child process and the pipes to it."""
 
     def __init__(self, command: Sequence[str]) -> None:
-        self.timed_out = self.has_answered = False
+        self.timed_out = self.has_answered = self._stayed = False
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the child
         kept = {name: os.environ[name] for name in _ENVIRONMENT_KEPT if name in os.environ}
         self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own code
@@ -189,6 +195,11 @@ class _Child:
         self.has_answered |= reply is not None
         return reply
 
+    @property
+    def was_killed(self) -> bool:
+        """By somebody else; Windows does not tell."""
+        return os.name == "posix" and self.process.returncode == -signal.SIGKILL and not self._stayed
+
     def death(self, memory_bytes: int) -> str:
         """Why the ended child died, as far as its exit and its last words tell."""
         if self._ran_out_of_memory:
@@ -207,6 +218,7 @@ class _Child:
         try:
             self.process.wait(timeout=2)
         except subprocess.TimeoutExpired:
+            self._stayed = True
             self.process.kill()
             self.process.wait()
         self.process.stdout.close()

@@ -331,8 +331,12 @@ def _beside(path: Path, which: str) -> Path:
 
 
 def _remove(path: Path) -> None:
-    for file in (path, path.with_name(f"{path.name}.wal"), path.with_name(f"{path.name}.shadow")):
-        file.unlink(missing_ok=True)
+    """A file with all that the engine keeps beside it: a log or a checkpoint must not be taken for another file's."""
+    path.unlink(missing_ok=True)
+    exchanged = (_beside(path, "new").name, _beside(path, "old").name)
+    for file in path.parent.glob(f"{path.name}.*"):
+        if not file.name.startswith(exchanged):
+            file.unlink(missing_ok=True)
 
 
 def _finish_exchange(path: Path) -> None:

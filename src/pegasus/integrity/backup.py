@@ -91,9 +91,9 @@ def back_up(
     begun, now, backup_id = time.monotonic(), time.time(), new_id()
     manifest = Manifest(FORMAT, backup_id, __version__, HEAD, moment(now).isoformat(), {}, 0)
     expires_at = None if keep_days is None else now + keep_days * _DAY_SECONDS
+    _remove_left_overs(relational, path)
     # Before the first byte is saved: an erasure from here on has to count with this backup.
     with relational.write() as tx:
-        records.delete_unfinished(tx, path.name)
         records.insert(tx, backup_id, path.name, now, expires_at)
     try:
         with _fresh_file(path) as file:
@@ -111,10 +111,36 @@ def back_up(
     return Backup(backup_id, path, sha256, size, counts, now, expires_at, time.monotonic() - begun)
 
 
+def _remove_left_overs(relational: RelationalStore, path: Path) -> None:
+    """What killed backups left in this folder, whatever they were called: it has documents that were erased since."""
+    with relational.read() as tx:
+        names = records.names(tx)
+    killed = [name for name in names if _removed_left_over(_partial(path.with_name(name)))]
+    if path.name in names and not _partial(path).exists():
+        killed.append(path.name)  # Killed before it had a file.
+    with relational.write() as tx:
+        for name in killed:
+            records.delete_unfinished(tx, name)
+
+
+def _removed_left_over(partial: Path) -> bool:
+    try:
+        with partial.open("r+b") as file:
+            _hold(file, partial)
+            partial.unlink()
+    except (OSError, Conflict):  # There is none, or somebody is writing it.
+        return False
+    return True
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(path.name + ".partial")
+
+
 @contextmanager
 def _fresh_file(path: Path) -> Iterator[BufferedRandom]:
     """A file beside ``path`` for its owner only, which takes that name when the block ends well, or is gone."""
-    partial = path.with_name(path.name + ".partial")
+    partial = _partial(path)
     try:
         with os.fdopen(os.open(partial, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
             _hold(file, partial)

@@ -51,6 +51,11 @@ def delete_unfinished(tx: Transaction, name: str) -> None:
     tx.execute("DELETE FROM backups WHERE name = :name AND sha256 IS NULL", {"name": name})
 
 
+def names(tx: Transaction) -> set[str]:
+    """Of all backups that were ever begun and not deleted."""
+    return {row["name"] for row in tx.all("SELECT DISTINCT name FROM backups")}
+
+
 def kept(tx: Transaction, created_before: float, now: float) -> list[BackupRecord]:
     """Oldest first."""
     rows = tx.all(
