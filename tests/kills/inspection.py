@@ -38,11 +38,21 @@ def at_rest(data: Path) -> None:
         time.sleep(0.05)
 
 
+def revive(line: Line, data: Path) -> None:
+    """A job whose worker is lost several times is buried, and rightly, as it may be what kills it. Chance has killed
+    these: they are retried, as somebody would who has read why they died."""
+    dead = list(all_of(line, "/v1/jobs", state="dead"))
+    assert {job["error"]["type"] for job in dead} <= {"urn:pegasus:problem:worker-lost"}, dead
+    line.call("POST", "/v1/jobs/retry")
+    at_rest(data)
+
+
 def check_running(
     line: Line, data: Path, ledger: Ledger, sources: dict[str, str], folder: Folder, pages: Pages
 ) -> None:
     """What its users see of a server, nobody else at work."""
     at_rest(data)
+    revive(line, data)
     wanted = {"folder": folder.wanted, "site": pages.wanted}
     for id_ in sources.values():
         # Confirmed: what may look like a sudden loss is only that several kills came between two runs.

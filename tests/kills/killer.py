@@ -21,9 +21,6 @@ _COMMANDS = {"backup": 5, "restore --drill": 2, "compact": 2, "check": 2, "rebui
 _SETTINGS = {
     "PEGASUS_FETCH_ALLOWED_HOSTS": "127.0.0.1",
     "PEGASUS_RATE_LIMIT": "1000000/minute",
-    # A job that takes its server with it several times is buried, and rightly; of these none does, but by chance
-    # a thousand kills hit one of them so often.
-    "PEGASUS_JOB_MAX_ATTEMPTS": "100",
 }
 
 
