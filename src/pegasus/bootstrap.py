@@ -28,7 +28,7 @@ from pegasus.ingestion.service import EntityFinder, Indexer
 from pegasus.ingestion.tasks import IngestTask, UnpackTask
 from pegasus.integrity.check import Check
 from pegasus.integrity.erasure import Eraser
-from pegasus.integrity.rebuild import RebuildTask
+from pegasus.integrity.rebuild import RebuildTask, compact_when_due
 from pegasus.integrity.repair import Repairer
 from pegasus.integrity.service import IntegrityService
 from pegasus.integrity.tasks import EraseTask, RepairTask
@@ -334,11 +334,14 @@ def _secret(name: str) -> str:
 
 def _chores(settings: Settings) -> list[Chore]:
     retention_seconds = settings.job_retention_days * 86_400
-    return [
+    chores = [
         Chore("jobs left behind", 30, lambda tx: jobs.tidy(tx, time.time(), settings.job_lease_seconds)),
         Chore("finished jobs", 3_600, lambda tx: jobs.delete_finished(tx, time.time() - retention_seconds)),
         Chore("idempotency replies", 3_600, access.forget_old_replies),
     ]
+    if compact_after_seconds := settings.compact_after_hours * 3_600:
+        chores.append(Chore("compaction", 600, lambda tx: compact_when_due(tx, compact_after_seconds)))
+    return chores
 
 
 def _all_at_work(workers: tuple[LaneWorker, ...]) -> Callable[[], None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -407,3 +408,11 @@ def unpurged_since(tx: Transaction) -> float | None:
     """When the oldest erasure was verified whose bytes may still be in the stores' free space."""
     row = tx.one("SELECT min(verified_at) AS t FROM erasures WHERE purged_at IS NULL AND verified_at IS NOT NULL")
     return row["t"] if row else None
+
+
+def last_compaction(tx: Transaction) -> float | None:
+    """When the newest was queued; infinity while one is not done."""
+    row = tx.one("SELECT created_at, state FROM jobs WHERE kind = 'compact' ORDER BY id DESC LIMIT 1")
+    if row is None:
+        return None
+    return math.inf if row["state"] in ("queued", "running") else float(row["created_at"])
