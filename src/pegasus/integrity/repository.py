@@ -236,12 +236,13 @@ def left_removals(tx: Transaction, workspace_id: str) -> list[str]:
 
 
 def stuck_documents(tx: Transaction, workspace_id: str) -> Sequence[Row]:
-    """(id, version, state) of documents that are not done, that nobody cancelled, and that no job will ever do."""
+    """(id, version, state) of documents that are not done, and that no job will ever do; not those whose job was
+    cancelled, which say so themselves."""
     return tx.all(
         "SELECT d.id, d.version, d.state FROM documents d WHERE d.workspace_id = :w"
-        " AND d.state IN ('received', 'searchable', 'erasing') AND NOT EXISTS (SELECT 1 FROM jobs j"
-        f" WHERE j.document_id = d.id AND (j.state IN {_UNFINISHED} OR (j.state = 'cancelled'"
-        " AND d.state <> 'erasing' AND j.version = d.version)))",
+        " AND (d.state IN ('received', 'searchable') AND d.error IS NULL OR d.state = 'erasing')"
+        " AND NOT EXISTS (SELECT 1 FROM jobs j"
+        f" WHERE j.document_id = d.id AND j.state IN {_UNFINISHED})",
         {"w": workspace_id},
     )
 
