@@ -45,6 +45,7 @@ from pegasus.sources import schemas as sources
 from pegasus.sources.scheduler import scheduling
 from pegasus.sources.tasks import SourceTask
 from pegasus.text.entities import find_mentions
+from pegasus.text.feed import ReadFeed
 
 if TYPE_CHECKING:
     from pegasus.integrity.archive import Manifest
@@ -206,6 +207,7 @@ def build(settings: Settings, directory: Path) -> Application:
     repairer = Repairer(relational, vectors, graph, files, indexer, settings.max_upload_bytes)
     rebuild = RebuildTask(relational, vectors, graph)
     eraser = Eraser(relational, files, indexer)
+    open_reader = _source_readers(settings, extractor.read_feed)
     tasks: dict[str, Task] = {
         "ingest": IngestTask(relational, files, extractor, indexer, signal, settings.max_text_characters),
         "erase": EraseTask(eraser),
@@ -214,7 +216,7 @@ def build(settings: Settings, directory: Path) -> Application:
         "rebuild": rebuild,
         "compact": rebuild,
         "unpack": UnpackTask(relational, files, signal, settings.max_upload_bytes, settings.max_archive_bytes),
-        "source": SourceTask(relational, files, _source_readers(settings), signal, settings.max_upload_bytes),
+        "source": SourceTask(relational, files, open_reader, signal, settings.max_upload_bytes),
     }
     lane_settings = LaneSettings(settings.job_max_attempts, settings.job_lease_seconds, settings.job_step_seconds)
     workers = tuple(LaneWorker(lane, relational, tasks, signal, lane_settings, release_freed_memory) for lane in Lane)
@@ -268,7 +270,7 @@ def _entity_finder(settings: Settings) -> EntityFinder:
     return find_mentions
 
 
-def _source_readers(settings: Settings) -> Callable[[Source], SourceReader]:
+def _source_readers(settings: Settings, read_feed: ReadFeed) -> Callable[[Source], SourceReader]:
     """What opens a source of any kind; each kind's library is loaded when one is first read."""
     from pegasus.adapters.guarded_dialer import GuardedDialer
 
@@ -311,7 +313,7 @@ def _source_readers(settings: Settings) -> Callable[[Source], SourceReader]:
         if isinstance(origin, sources.FeedOrigin):
             from pegasus.adapters.feed_source import FeedReader
 
-            return FeedReader(fetcher, origin.url)
+            return FeedReader(fetcher, origin.url, read_feed)
         from pegasus.adapters.page_source import PageReader
 
         page = PageReader(fetcher, origin.url, most)
