@@ -28,7 +28,8 @@ from pegasus.ingestion.service import EntityFinder, Indexer
 from pegasus.ingestion.tasks import IngestTask, UnpackTask
 from pegasus.integrity.check import Check
 from pegasus.integrity.erasure import Eraser
-from pegasus.integrity.rebuild import RebuildTask, compact_when_due
+from pegasus.integrity.rebuild import GRAPH, RebuildTask, compact_when_due
+from pegasus.integrity.rebuild import enqueue as enqueue_rebuild
 from pegasus.integrity.repair import Repairer
 from pegasus.integrity.service import IntegrityService
 from pegasus.integrity.tasks import EraseTask, RepairTask
@@ -194,6 +195,10 @@ def build(settings: Settings, directory: Path) -> Application:
     limit_arenas()
     stores = open_stores(directory)
     relational, vectors, graph, files = stores.relational, stores.vectors, stores.graph, stores.files
+    if graph.lost_its_end:
+        log.warning("bootstrap.graph_lost_its_end", next="It is made anew from the rows, by a job.")
+        with relational.write() as tx:
+            enqueue_rebuild(tx, access.ensure_workspace(tx), [GRAPH])
     extractor = KreuzbergTextExtractor(
         timeout_seconds=settings.parse_timeout_seconds, memory_bytes=settings.parse_memory_bytes
     )

@@ -198,6 +198,10 @@ class GraphContents:
 class GraphStore(Protocol):
     """Derived: passages, entities and documents as nodes; mentions and links as edges. Calls may be repeated."""
 
+    @property
+    def lost_its_end(self) -> bool:
+        """Whether it may have lacked, when it was opened, what was written last, as after a kill: rebuild it."""
+
     def upsert_documents(self, workspace_id: str, titles: Mapping[str, str]) -> None: ...
 
     def upsert_passages(self, workspace_id: str, entities: Sequence[Entity], passages: Sequence[GraphPassage]) -> None:

@@ -48,6 +48,7 @@ _SCHEMA = (
 class LadybugGraphStore:
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.lost_its_end = False
         _finish_exchange(path)
         self._write_lock = threading.Lock()
         self._readers: queue.LifoQueue[Any] = queue.LifoQueue()
@@ -57,7 +58,7 @@ class LadybugGraphStore:
         import ladybug
 
         try:
-            self._database = _database(self._path)
+            self._database = self._opened()
         except RuntimeError as error:
             raise Misconfigured(
                 f"The graph {self._path} cannot be opened: {error}.",
@@ -68,6 +69,16 @@ class LadybugGraphStore:
             self._writer.execute(statement)
         for _ in range(_READERS):
             self._readers.put(ladybug.Connection(self._database))
+
+    def _opened(self) -> Any:
+        try:
+            return _database(self._path)
+        except RuntimeError:
+            # A kill in the midst of a write leaves a log whose last record is torn, which the engine takes for damage.
+            # Without that record, and whatever follows one that is really damaged, it can be read.
+            database = _database(self._path, whole=False)
+            self.lost_its_end = True
+            return database
 
     @contextmanager
     def _write(self) -> Iterator[Any]:
@@ -323,12 +334,14 @@ class LadybugGraphStore:
         self._database.close()
 
 
-def _database(path: Path) -> Any:
+def _database(path: Path, *, whole: bool = True) -> Any:
+    """``whole``: fail where the log cannot be read to its end."""
     import ladybug
 
     return ladybug.Database(
-        str(path), buffer_pool_size=_BUFFER_BYTES, max_num_threads=_THREADS, max_db_size=_MAX_FILE_BYTES
-    )
+        str(path), buffer_pool_size=_BUFFER_BYTES, max_num_threads=_THREADS, max_db_size=_MAX_FILE_BYTES,
+        throw_on_wal_replay_failure=whole,
+    )  # fmt: skip
 
 
 def _load(path: Path, contents: GraphContents, folder: Path) -> None:
