@@ -41,6 +41,8 @@ _SCHEMA = (
 
 
 class LadybugGraphStore:
+    purges = True
+
     def __init__(self, path: Path) -> None:
         self._path = path
         _finish_exchange(path)
