@@ -142,3 +142,29 @@ def bolt_server(folder: Path) -> Iterator[BoltServer]:
         yield BoltServer(process, port, http_port)
     finally:
         process.kill()
+
+
+# --- Chroma
+
+
+@dataclass
+class ChromaServer:
+    process: Process
+    port: int
+    directory: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+@contextmanager
+def chroma_server(folder: Path) -> Iterator[ChromaServer]:
+    port = free_port()
+    command = [str(Path(sys.executable).with_name("chroma")), "run", "--path", str(folder / "vectors")]
+    process = Process([*command, "--host", "127.0.0.1", "--port", str(port)], folder, lambda: _listens(port))
+    process.start()
+    try:
+        yield ChromaServer(process, port, folder / "vectors")
+    finally:
+        process.kill()
