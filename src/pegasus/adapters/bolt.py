@@ -26,7 +26,7 @@ from pegasus.ports import GraphContents, GraphFact, GraphNeighbour, GraphPassage
 from pegasus.time_limits import LimitedCalls
 
 if TYPE_CHECKING:
-    from neo4j import Auth, Driver, Transaction
+    from neo4j import Driver, Transaction
     from neo4j.auth_management import AuthManager
 
 log = structlog.get_logger(__name__)
@@ -58,7 +58,12 @@ class BoltGraphStore:
     purges = False  # What is deleted stays in the server's files until it uses their space again.
 
     def __init__(
-        self, address: str, auth: Auth | AuthManager | None, *, database: str | None = None, neptune: bool = False
+        self,
+        address: str,
+        auth: tuple[str, str] | AuthManager | None,
+        *,
+        database: str | None = None,
+        neptune: bool = False,
     ) -> None:
         """``address``: scheme, host and port, without secrets. Neptune has one database, and no schema to be made.
 

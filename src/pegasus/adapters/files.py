@@ -80,7 +80,8 @@ class FolderFileStore:
 
     def stored_keys(self) -> Iterator[str]:
         for file in self._directory.glob("*/*/*"):
-            yield file.relative_to(self._directory).as_posix()
+            if is_file_key(key := file.relative_to(self._directory).as_posix()):
+                yield key
 
     def ping(self) -> None:
         if not os.access(self._directory, os.W_OK):
