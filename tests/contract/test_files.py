@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from servers import ACCESS_KEY_ID, SECRET_ACCESS_KEY, S3Server, s3_server
+from servers import ACCESS_KEY_ID, SECRET_ACCESS_KEY, S3Server
 
 from pegasus.adapters.files import FolderFileStore
 from pegasus.adapters.s3_files import S3FileStore
@@ -19,12 +18,6 @@ from pegasus.ports import FileStore
 
 LIMIT = 1_000_000
 WORKSPACE = "0198c3f2-6d3e-7c41-9b3a-0c1de87cd9d1"
-
-
-@pytest.fixture(scope="session")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with s3_server(tmp_path_factory.mktemp("s3")) as started:
-        yield started
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from neptune import watched
-from servers import PASSWORD, BoltServer, bolt_server
+from servers import PASSWORD, BoltServer
 
 from pegasus.adapters import bolt as bolt_adapter
 from pegasus.adapters.bolt import BoltGraphStore
@@ -22,12 +22,12 @@ WAIT_SECONDS = 60
 LABELS = ("Document", "Passage", "Entity")
 
 
-@pytest.fixture(scope="session")
-def bolt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BoltServer]:
-    with bolt_server(tmp_path_factory.mktemp("bolt")) as server, pytest.MonkeyPatch.context() as patch:
-        # Whatever the contract asks for, Neptune has to understand.
+@pytest.fixture(autouse=True, scope="module")
+def on_neptune() -> Iterator[None]:
+    """Whatever the contract asks for, Neptune has to understand."""
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bolt_adapter._Transaction, "stream", watched(bolt_adapter._Transaction.stream))
-        yield server
+        yield
 
 
 def opened_over_bolt(server: BoltServer) -> BoltGraphStore:
