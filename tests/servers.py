@@ -168,8 +168,8 @@ class ChromaServer:
 @contextmanager
 def chroma_server(folder: Path) -> Iterator[ChromaServer]:
     port = free_port()
-    command = [str(Path(sys.executable).with_name("chroma")), "run", "--path", str(folder / "vectors")]
-    process = Process([*command, "--host", "127.0.0.1", "--port", str(port)], folder, lambda: _listens(port))
+    command = [sys.executable, "-m", "pegasus.vector_server", "--data", str(folder / "vectors"), "--port", str(port)]
+    process = Process(command, folder, lambda: _listens(port))
     process.start()
     try:
         yield ChromaServer(process, port, folder / "vectors")
