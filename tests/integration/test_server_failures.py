@@ -567,6 +567,28 @@ def test_a_file_that_comes_cut_off_is_not_taken_for_the_whole(s3: S3Server) -> N
         assert len(whole(store, key)) == 5_000_000
 
 
+def test_the_credentials_may_be_those_of_a_tasks_role(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    asked: list[tuple[str, str | None]] = []
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        if request.path == "/credentials":
+            asked.append(("role", request.headers["Authorization"]))
+            role = {"AccessKeyId": "AKIAROLE", "SecretAccessKey": "secret", "Token": "session"}
+            respond(request, 200, json.dumps({**role, "Expiration": "2099-01-01T00:00:00Z"}).encode())
+        else:
+            asked.append((request.headers["X-Amz-Security-Token"], request.headers["Authorization"].split("/")[0]))
+            respond(request, 404, b"<Error><Code>NoSuchKey</Code></Error>")
+
+    (tmp_path / "token").write_text("of-the-task")
+    with answering(answer) as url:
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{url}/credentials")
+        monkeypatch.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", str(tmp_path / "token"))
+        S3FileStore("bucket", region=REGION, endpoint=url)
+    assert asked == [("role", "of-the-task"), ("session", "AWS4-HMAC-SHA256 Credential=AKIAROLE")]
+
+
 @pytest.mark.usefixtures("credentials")
 def test_what_others_keep_in_the_bucket_is_neither_listed_nor_dropped(s3: S3Server) -> None:
     import obstore

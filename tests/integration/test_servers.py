@@ -193,7 +193,14 @@ def test_backup_restore_and_drill_know_the_servers(urls: dict[str, str], tmp_pat
         for key in before:  # As when the bucket is lost.
             i.application.files.delete(key)
     settings = settings.model_copy(update={"data": tmp_path / "restored"})
-    bootstrap.restore(settings, opened, manifest, ignored)
+
+    def lost(_what: str, _done: int, total: int) -> None:
+        if _what == "vectors":
+            raise Unavailable("the server was lost")
+
+    with pytest.raises(Unavailable, match="lost"):
+        bootstrap.restore(settings, opened, manifest, lost)
+    bootstrap.restore(settings, opened, manifest, ignored)  # Nothing of the first stands in its way.
     with closing(open_stores(settings, settings.data)) as stores:
         assert sorted(stores.files.stored_keys()) == before
     with installed(tmp_path / "restored", urls) as i:
