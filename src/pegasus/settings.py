@@ -31,7 +31,8 @@ _SECRET = ("KEY", "METRICS_TOKEN", "VECTORS_URL", "GRAPH_URL", "FILES_URL")
 
 
 class Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="PEGASUS_", extra="ignore", frozen=True)
+    # What a setting got is told by ``_told``, which knows what is secret; a traceback does not.
+    model_config = SettingsConfigDict(env_prefix="PEGASUS_", extra="ignore", frozen=True, hide_input_in_errors=True)
 
     data: Path = Field(default=Path("~/.pegasus"), description="The data directory of the embedded stores.")
     vectors_url: SecretStr | None = Field(

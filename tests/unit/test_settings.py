@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,7 @@ def test_a_server_that_is_named_wrongly_is_refused_without_its_secrets(
     with pytest.raises(Misconfigured, match=name) as raised:
         load_settings()
     assert "p4ssword" not in str(raised.value.problem())
+    assert "p4ssword" not in "".join(traceback.format_exception(raised.value))
 
 
 def test_servers_are_named_by_urls(monkeypatch: pytest.MonkeyPatch) -> None:
