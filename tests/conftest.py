@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from benches import Bench
+from servers import BoltServer, S3Server, bolt_server, s3_server
 
 from pegasus.access import service as access
 from pegasus.access.scopes import Scope
@@ -100,6 +101,18 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with closing(sqlite3.connect(folder / "new.sqlite3")) as connection:
         connection.execute("VACUUM INTO ?", (str(folder / "migrated.sqlite3"),))
     return folder / "migrated.sqlite3"
+
+
+@pytest.fixture(scope="session")
+def bolt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BoltServer]:
+    with bolt_server(tmp_path_factory.mktemp("bolt")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
 
 
 @pytest.fixture

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,12 +41,13 @@ from pegasus.jobs.reaper import Chore, Reaper
 from pegasus.jobs.runner import InProcessSignal, LaneSettings, LaneWorker, Task
 from pegasus.memory import limit_arenas, release_freed_memory
 from pegasus.migrations import HEAD
-from pegasus.ports import Embedder, FileStore, RelationalStore, SourceReader
+from pegasus.ports import Embedder, FileStore, GraphStore, RelationalStore, SourceReader, VectorStore
 from pegasus.search.service import SearchService
 from pegasus.settings import Settings
 from pegasus.sources import schemas as sources
 from pegasus.sources.scheduler import scheduling
 from pegasus.sources.tasks import SourceTask
+from pegasus.store_urls import Bucket, GraphServer, VectorServer
 from pegasus.text.entities import find_mentions
 from pegasus.text.feed import ReadFeed
 
@@ -63,7 +66,8 @@ _STOP_SECONDS = 7.0
 
 @contextmanager
 def embedded(settings: Settings, *, scheduled: bool = False) -> Iterator[Application]:
-    """The whole of Pegasus in this process, on the stores of the data directory, with its workers running.
+    """The whole of Pegasus in this process, with its workers running: on the stores of the data directory, and on the
+    servers that the settings name in place of some of them.
 
     ``scheduled``: sources run by themselves, which is not for a process that lives for one command.
     """
@@ -96,31 +100,78 @@ def _stop(application: Application) -> None:
         log.warning("bootstrap.stopped_late", seconds=_STOP_SECONDS)
 
 
-def open_stores(directory: Path, revision: str = HEAD) -> Stores:
-    """The embedded stores of a data directory, made where they are missing, with the schema at a revision."""
-    from pegasus.adapters.chroma import ChromaVectorStore
-    from pegasus.adapters.files import FolderFileStore
-    from pegasus.adapters.ladybug import LadybugGraphStore
+def open_stores(settings: Settings, directory: Path, revision: str = HEAD) -> Stores:
+    """The stores that the settings name, the others in a directory, made where they are missing; with the schema at a
+    revision. Raises ``Misconfigured``."""
     from pegasus.adapters.sqlite import SqliteRelationalStore
 
+    with ExitStack() as opened:
+        files = _open_files(settings.files, directory)
+        relational = opened.enter_context(closing(SqliteRelationalStore(directory / "pegasus.sqlite3")))
+        relational.migrate(revision)
+        vectors = opened.enter_context(closing(_open_vectors(settings.vector_server, directory)))
+        graph = opened.enter_context(closing(_open_graph(settings.graph_server, directory)))
+        opened.pop_all()
+        return Stores(relational, vectors, graph, files)
+
+
+def _open_files(place: Bucket | Path | None, directory: Path) -> FileStore:
+    if isinstance(place, Bucket):
+        from pegasus.adapters.s3_files import S3FileStore
+
+        return S3FileStore(place.name, place.prefix, region=place.region, endpoint=place.endpoint)
+    from pegasus.adapters.files import FolderFileStore
+
+    folder = place or directory / "files"
     try:
-        (directory / "files").mkdir(exist_ok=True)
+        folder.mkdir(parents=place is not None, exist_ok=True)
     except OSError as error:
         raise Misconfigured(
-            f"{directory} cannot be written: {error.strerror}.", hint="Check its permissions and the free space."
+            f"{folder.parent} cannot be written: {error.strerror}.", hint="Check its permissions and the free space."
         ) from error
-    relational = SqliteRelationalStore(directory / "pegasus.sqlite3")
-    relational.migrate(revision)
-    vectors = ChromaVectorStore(directory / "vectors")
-    graph = LadybugGraphStore(directory / "graph.ladybug")
-    return Stores(relational, vectors, graph, FolderFileStore(directory / "files"))
+    return FolderFileStore(folder)
+
+
+def _open_vectors(server: VectorServer | None, directory: Path) -> VectorStore:
+    if server:
+        from pegasus.adapters.chroma_server import ChromaServerVectorStore
+
+        return ChromaServerVectorStore(server.url)
+    from pegasus.adapters.chroma import ChromaVectorStore
+
+    return ChromaVectorStore(directory / "vectors")
+
+
+def _open_graph(server: GraphServer | None, directory: Path) -> GraphStore:
+    if server is None:
+        from pegasus.adapters.ladybug import LadybugGraphStore
+
+        return LadybugGraphStore(directory / "graph.ladybug")
+    _need("neo4j", "PEGASUS_GRAPH_URL", "server")
+    from pegasus.adapters.bolt import BoltGraphStore
+
+    if server.region:
+        _need("botocore", "PEGASUS_GRAPH_URL with auth=sigv4", "aws")
+        from pegasus.adapters.neptune_signature import NeptuneSignatures
+
+        signatures = NeptuneSignatures(server.host, server.region).auth_manager()
+        return BoltGraphStore(server.address, signatures, neptune=True)
+    auth = (server.user, server.password or "") if server.user else None
+    return BoltGraphStore(server.address, auth, database=server.database)
+
+
+def _need(module: str, setting: str, extra: str) -> None:
+    if importlib.util.find_spec(module) is None:
+        raise Misconfigured(
+            f"{setting} needs {module}, which is not installed.",
+            hint=f"Install it: pip install 'pegasus[{extra}]'; or unset the setting.",
+        )
 
 
 @contextmanager
-def truth(directory: Path) -> Iterator[tuple[RelationalStore, FileStore]]:
-    """Rows and files of a data directory, whoever holds it: of these, unlike of vectors and graph, there may be more
-    users at a time. Raises ``NotFound`` where there are none."""
-    from pegasus.adapters.files import FolderFileStore
+def truth(directory: Path, files: Bucket | Path | None = None) -> Iterator[tuple[RelationalStore, FileStore]]:
+    """Rows of a data directory and original files, whoever holds it: of these, unlike of vectors and graph, there may
+    be more users at a time. Raises ``NotFound`` where there are none."""
     from pegasus.adapters.sqlite import SqliteRelationalStore
 
     database = directory / "pegasus.sqlite3"
@@ -129,7 +180,7 @@ def truth(directory: Path) -> Iterator[tuple[RelationalStore, FileStore]]:
     relational = SqliteRelationalStore(database)
     try:
         relational.migrate(HEAD)
-        yield relational, FolderFileStore(directory / "files")
+        yield relational, _open_files(files, directory)
     finally:
         relational.close()
 
@@ -141,7 +192,7 @@ def restore(settings: Settings, archive: Opened, manifest: Manifest, progress: P
     with data_directory(settings.data) as directory:
         _check_empty(directory)
         with replacing(directory) as folder:
-            return restoring.restore(archive, manifest, folder, open_stores, progress)
+            return restoring.restore(archive, manifest, folder, partial(open_stores, settings), progress)
 
 
 def _check_empty(directory: Path) -> None:
@@ -165,8 +216,10 @@ def drill(settings: Settings, archive: Opened, manifest: Manifest, progress: Pro
     from pegasus.integrity.drill import try_out
 
     with _beside(settings.data) as folder:
-        restored = restoring.restore(archive, manifest, folder, open_stores, progress)
-        application = build(settings.model_copy(update={"data": folder}), folder)
+        # Whatever servers there are stay as they are.
+        settings = settings.embedded(folder)
+        restored = restoring.restore(archive, manifest, folder, partial(open_stores, settings), progress)
+        application = build(settings, folder)
         try:
             return try_out(restored, application.relational, application.search, application.chat, progress)
         finally:
@@ -187,13 +240,13 @@ def _beside(directory: Path) -> Iterator[Path]:
 
 
 def build(settings: Settings, directory: Path) -> Application:
-    """Open the embedded stores, at the newest schema, and put the services on them; nothing runs yet."""
+    """Open the stores, at the newest schema, and put the services on them; nothing runs yet."""
     from pegasus.adapters.extractive import ExtractiveAgent
     from pegasus.adapters.kreuzberg import KreuzbergTextExtractor
     from pegasus.adapters.memory_limiter import InMemoryRateLimiter
 
     limit_arenas()
-    stores = open_stores(directory)
+    stores = open_stores(settings, directory)
     relational, vectors, graph, files = stores.relational, stores.vectors, stores.graph, stores.files
     if graph.lost_its_end:
         log.warning("bootstrap.graph_lost_its_end", next="It is made anew from the rows, by a job.")
@@ -240,7 +293,7 @@ def build(settings: Settings, directory: Path) -> Application:
         signal=signal,
         workers=workers,
         doorkeeper=Doorkeeper(relational, InMemoryRateLimiter(), rates),
-        reaper=Reaper(relational, _chores(settings)),
+        reaper=Reaper(relational, _chores(settings, purges=vectors.purges and graph.purges)),
         search=search,
         chat=ChatService(relational, search, ExtractiveAgent(embedder)),
         graph=GraphService(relational, graph),
@@ -339,14 +392,16 @@ def _secret(name: str) -> str:
     return value
 
 
-def _chores(settings: Settings) -> list[Chore]:
+def _chores(settings: Settings, *, purges: bool) -> list[Chore]:
+    """``purges``: a compaction leaves no byte of what was erased; else only the servers' own means do."""
     retention_seconds = settings.job_retention_days * 86_400
     chores = [
         Chore("jobs left behind", 30, lambda tx: jobs.tidy(tx, time.time(), settings.job_lease_seconds)),
         Chore("finished jobs", 3_600, lambda tx: jobs.delete_finished(tx, time.time() - retention_seconds)),
         Chore("idempotency replies", 3_600, access.forget_old_replies),
     ]
-    if compact_after_seconds := settings.compact_after_hours * 3_600:
+    compact_after_seconds = settings.compact_after_hours * 3_600
+    if compact_after_seconds and purges:
         chores.append(Chore("compaction", 600, lambda tx: compact_when_due(tx, compact_after_seconds)))
     return chores
 
@@ -367,7 +422,9 @@ def _recover(application: Application) -> None:
     """What a killed process left: jobs that it held go back in the queue, files that no row names are removed."""
     with application.relational.write() as tx:
         resumed = jobs.recover(tx)
-    swept = _sweep_files(application.relational, application.files)
+    # Elsewhere than in the data directory they are left for ``pegasus check`` to tell: that place may be another
+    # installation's, named by mistake.
+    swept = 0 if application.settings.files else _sweep_files(application.relational, application.files)
     if resumed or swept:
         log.info("bootstrap.recovered", jobs=resumed, files=swept)
 

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from pegasus.errors import Conflict, Misconfigured
 
@@ -22,8 +23,17 @@ _RESTORING, _RESTORED = "restoring", "restored"
 def data_directory(path: Path) -> Iterator[Path]:
     """Hold a data directory for this process alone; made, for its owner only, where it is missing.
 
-    Two processes on one Chroma directory silently lose embeddings, so there is no second one.
     Raises ``Conflict`` when another process has it, ``Misconfigured`` when it cannot be used.
+    """
+    with locked(path):
+        _settle(path)
+        yield path
+
+
+def locked(path: Path) -> IO[str]:
+    """The open file by which this process alone has a directory, until it is closed. Raises as ``data_directory``.
+
+    Two processes on one Chroma directory silently lose embeddings, so there is no second one.
     """
     os.umask(0o077)  # Whatever this process makes from here on is somebody's documents: for their owner only.
     try:
@@ -33,20 +43,19 @@ def data_directory(path: Path) -> Iterator[Path]:
         raise Misconfigured(
             f"The data directory {path} cannot be used: {error.strerror}.", hint="Give another one with --data."
         ) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        with lock:
             lock.seek(0)
             raise Conflict(
                 f"Another Pegasus (process {lock.read().strip() or 'unknown'}) is using {path}.",
                 hint="Stop it, or give another directory with --data.",
             ) from error
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        _settle(path)
-        yield path
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return lock
 
 
 def holder(directory: Path) -> str | None:

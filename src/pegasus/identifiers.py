@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import uuid
 
 import uuid_utils
@@ -25,6 +26,19 @@ def is_id(value: str) -> bool:
         return str(uuid.UUID(value)) == value
     except ValueError:
         return False
+
+
+_FILE_KEY = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/([0-9a-f]{2})/\2[0-9a-f]{30}")
+
+
+def new_file_key(workspace_id: str) -> str:
+    """Where an original file is kept: ``<workspace>/<2 hex>/<32 hex>``, with nothing in it that a caller gave."""
+    name = uuid.uuid4().hex
+    return f"{workspace_id}/{name[:2]}/{name}"
+
+
+def is_file_key(key: str) -> bool:
+    return _FILE_KEY.fullmatch(key) is not None
 
 
 def sha256_hex(content: str | bytes) -> str:

@@ -128,6 +128,9 @@ class RelationalStore(Protocol):
 class VectorStore(Protocol):
     """Derived: passage id -> embedding, by workspace. Every call may be repeated without further effect."""
 
+    # Whether a rebuild leaves no byte of what was here before; a server's files are not ours to write anew.
+    purges: bool
+
     def upsert(self, workspace_id: str, passage_ids: Sequence[str], vectors: Vectors) -> None: ...
 
     def delete(self, workspace_id: str, passage_ids: Sequence[str]) -> None:
@@ -151,7 +154,7 @@ class VectorStore(Protocol):
         ...
 
     def rebuild(self, pages: Iterable[tuple[str, Sequence[str], Vectors]]) -> None:
-        """Hold these (workspace, passage ids, embeddings) and nothing else; no byte of what was here before is kept.
+        """Hold these (workspace, passage ids, embeddings) and nothing else; where it ``purges``, not a byte either.
 
         Queries are answered from the old contents until the new are complete. Nobody else may write meanwhile.
         """
@@ -198,9 +201,8 @@ class GraphContents:
 class GraphStore(Protocol):
     """Derived: passages, entities and documents as nodes; mentions and links as edges. Calls may be repeated."""
 
-    @property
-    def lost_its_end(self) -> bool:
-        """Whether it may have lacked, when it was opened, what was written last, as after a kill: rebuild it."""
+    purges: bool  # As ``VectorStore.purges``.
+    lost_its_end: bool  # When it was opened, it may have lacked what was written last, as after a kill: rebuild it.
 
     def upsert_documents(self, workspace_id: str, titles: Mapping[str, str]) -> None: ...
 
@@ -246,7 +248,7 @@ class GraphStore(Protocol):
         ...
 
     def rebuild(self, contents: GraphContents) -> None:
-        """Hold these nodes and edges and nothing else; no byte of what was here before is kept.
+        """Hold these nodes and edges and nothing else; where it ``purges``, not a byte of what was here before either.
 
         Questions are answered from the old contents until the new are complete. Nobody else may write meanwhile.
         """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,21 +18,40 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pegasus.domain import Rate
 from pegasus.errors import Invalid, Misconfigured
+from pegasus.store_urls import Bucket, GraphServer, VectorServer, parse_files
 
-# The server tier's names are a contract already. Until its adapters are here, silence would mean that somebody who
+# The server tier's names are a contract already. Until all its adapters are here, silence would mean that somebody who
 # set them believes their data to be in PostgreSQL while it goes to a file.
 _SERVER_TIER = (
-    "DATABASE_URL", "REDIS_URL", "PEGASUS_VECTORS_URL", "PEGASUS_GRAPH_URL", "PEGASUS_FILES_URL", "PEGASUS_CACHE_URL",
+    "DATABASE_URL", "REDIS_URL", "PEGASUS_CACHE_URL",
     "VERTEX_AI_PROJECT_ID", "VERTEX_AI_LOCATION", "VERTEX_AI_AGENT_ENGINE_ID",
 )  # fmt: skip
 
-_SECRET = ("KEY", "METRICS_TOKEN")
+_SECRET = ("KEY", "METRICS_TOKEN", "VECTORS_URL", "GRAPH_URL", "FILES_URL")
 
 
 class Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="PEGASUS_", extra="ignore", frozen=True)
+    # What a setting got is told by ``_told``, which knows what is secret; a traceback does not.
+    model_config = SettingsConfigDict(env_prefix="PEGASUS_", extra="ignore", frozen=True, hide_input_in_errors=True)
 
     data: Path = Field(default=Path("~/.pegasus"), description="The data directory of the embedded stores.")
+    vectors_url: SecretStr | None = Field(
+        default=None,
+        description="A Chroma server for the vectors, as http://host:8000, which no other installation uses. None: a"
+        " directory.",
+    )
+    graph_url: SecretStr | None = Field(
+        default=None,
+        description="A server for the graph, whose database no other installation uses: Neo4j as"
+        " bolt+s://user:password@host:7687/database, Neptune as bolt+s://host:8182?auth=sigv4&region=eu-west-1; needs"
+        " the extra pegasus[server], Neptune pegasus[aws] too. None: a file.",
+    )
+    files_url: SecretStr | None = Field(
+        default=None,
+        description="Where original files are kept: s3://bucket/prefix?region=eu-west-1, for a service other than AWS's"
+        " with &endpoint=http://host:port, or a folder. Credentials are taken from the environment or the role. None: a"
+        " folder of the data directory.",
+    )
     host: str = Field(default="127.0.0.1", description="The address to listen on; loopback unless told otherwise.")
     port: int = Field(default=8000, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
@@ -154,14 +174,51 @@ class Settings(BaseSettings):
     def allowed_hosts(self) -> list[str]:
         return _listed(self.fetch_allowed_hosts)
 
-    @field_validator("metrics_token", mode="before")
+    @field_validator("metrics_token", "vectors_url", "graph_url", "files_url", mode="before")
     @classmethod
     def _none_if_empty(cls, value: object) -> object:
         return value or None
 
+    @field_validator("vectors_url")
+    @classmethod
+    def _vectors(cls, value: SecretStr | None) -> SecretStr | None:
+        return _parsed(value, VectorServer.parse)
+
+    @field_validator("graph_url")
+    @classmethod
+    def _graph(cls, value: SecretStr | None) -> SecretStr | None:
+        return _parsed(value, GraphServer.parse)
+
+    @field_validator("files_url")
+    @classmethod
+    def _files(cls, value: SecretStr | None) -> SecretStr | None:
+        return _parsed(value, parse_files)
+
+    @property
+    def vector_server(self) -> VectorServer | None:
+        return VectorServer.parse(self.vectors_url.get_secret_value()) if self.vectors_url else None
+
+    @property
+    def graph_server(self) -> GraphServer | None:
+        return GraphServer.parse(self.graph_url.get_secret_value()) if self.graph_url else None
+
+    @property
+    def files(self) -> Bucket | Path | None:
+        return parse_files(self.files_url.get_secret_value()) if self.files_url else None
+
+    def embedded(self, data: Path) -> Settings:
+        """The same, with every store in a directory."""
+        return self.model_copy(update={"data": data, "vectors_url": None, "graph_url": None, "files_url": None})
+
     @property
     def embedding_threads(self) -> int:
         return self.embed_threads or max(1, (os.cpu_count() or 1) - 1)
+
+
+def _parsed(value: SecretStr | None, parse: Callable[[str], object]) -> SecretStr | None:
+    if value:
+        parse(value.get_secret_value())
+    return value
 
 
 def _listed(value: str | None) -> list[str]:

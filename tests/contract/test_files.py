@@ -8,8 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from servers import ACCESS_KEY_ID, SECRET_ACCESS_KEY, S3Server
 
 from pegasus.adapters.files import FolderFileStore
+from pegasus.adapters.s3_files import S3FileStore
 from pegasus.errors import Invalid, NotFound, TooLarge, Unreadable
 from pegasus.identifiers import new_id
 from pegasus.ports import FileStore
@@ -18,8 +20,19 @@ LIMIT = 1_000_000
 WORKSPACE = "0198c3f2-6d3e-7c41-9b3a-0c1de87cd9d1"
 
 
-@pytest.fixture(params=["folder"])
-def store(tmp_path: Path) -> FileStore:
+@pytest.fixture
+def bucket(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3FileStore:
+    """A store of the test's own, beside others in one bucket."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
+    return S3FileStore(s3.bucket, f"tests/{new_id()}", region="us-east-1", endpoint=s3.endpoint)
+
+
+@pytest.fixture(params=["folder", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> FileStore:
+    if request.param == "s3":
+        made: S3FileStore = request.getfixturevalue("bucket")
+        return made
     folder = tmp_path / "files"
     folder.mkdir()
     return FolderFileStore(folder)

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from servers import ChromaServer, chroma_server
 
+from pegasus.adapters import chroma_server as chroma_server_adapter
 from pegasus.adapters.chroma import ChromaVectorStore
+from pegasus.adapters.chroma_server import ChromaServerVectorStore
 from pegasus.identifiers import new_id
 from pegasus.ports import Vector, Vectors, VectorStore
 
@@ -17,9 +20,18 @@ DIMENSIONS = 8
 WAIT_SECONDS = 30
 
 
-@pytest.fixture(scope="module", params=["chroma"])
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VectorStore]:
-    opened = ChromaVectorStore(tmp_path_factory.mktemp("vectors"))
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChromaServer]:
+    with chroma_server(tmp_path_factory.mktemp("chroma")) as started:
+        yield started
+
+
+@pytest.fixture(scope="module", params=["chroma", "chroma server"])
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VectorStore]:
+    if request.param == "chroma":
+        opened: VectorStore = ChromaVectorStore(tmp_path_factory.mktemp("vectors"))
+    else:
+        opened = ChromaServerVectorStore(request.getfixturevalue("server").url)
     yield opened
     opened.close()
 
@@ -110,14 +122,16 @@ def test_a_dropped_workspace_has_nothing_and_can_be_filled_again(store: VectorSt
     assert held(store, workspace_id) == ["c"]
 
 
-def test_looking_does_not_bring_back_what_was_dropped(own_store: ChromaVectorStore, workspace_id: str) -> None:
+def test_looking_does_not_bring_back_what_was_dropped(
+    own_store: ChromaVectorStore | ChromaServerVectorStore, workspace_id: str
+) -> None:
     own_store.upsert(workspace_id, ["a"], axes(0))
     own_store.drop(workspace_id)
     own_store.query(workspace_id, axis(0), 1)
     own_store.existing(workspace_id, ["a"])
     own_store.delete(workspace_id, ["a"])
     assert list(own_store.pages(workspace_id)) == []
-    assert own_store._client.list_collections() == []
+    assert collections(own_store) == []
 
 
 def test_a_workspace_without_vectors_is_empty(store: VectorStore, workspace_id: str) -> None:
@@ -203,20 +217,43 @@ def test_existing_tells_which_are_there(store: VectorStore, workspace_id: str) -
     assert store.existing(new_id(), ["b"]) == set()
 
 
-@pytest.fixture(params=["chroma"])
-def own_store(tmp_path: Path) -> Iterator[ChromaVectorStore]:
+@pytest.fixture
+def own_directory(tmp_path: Path) -> Iterator[ChromaVectorStore]:
     opened = ChromaVectorStore(tmp_path / "own" / "vectors")
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChromaServer]:
+    with chroma_server(tmp_path_factory.mktemp("own-chroma")) as started:
+        yield started
+
+
+@pytest.fixture(params=["chroma", "chroma server"])
+def own_store(request: pytest.FixtureRequest) -> Iterator[ChromaVectorStore | ChromaServerVectorStore]:
+    """For the tests that replace all that a store has."""
+    if request.param == "chroma":
+        yield request.getfixturevalue("own_directory")
+    else:
+        opened = ChromaServerVectorStore(request.getfixturevalue("own_server").url)
+        opened.rebuild([])
+        yield opened
+        opened.close()
+
+
+def collections(store: ChromaVectorStore | ChromaServerVectorStore) -> list[str]:
+    if isinstance(store, ChromaVectorStore):
+        return [found.name for found in store._client.list_collections()]
+    names = [found["name"] for found in store._call("GET", chroma_server_adapter._PLACE)]
+    return [name for name in names if name != "pegasus"]
 
 
 def bytes_below(directory: Path) -> bytes:
     return b"".join(file.read_bytes() for file in sorted(directory.rglob("*")) if file.is_file())
 
 
-def test_a_rebuilt_store_has_the_new_contents_and_no_byte_of_the_old(
-    own_store: ChromaVectorStore, workspace_id: str, tmp_path: Path
-) -> None:
+def test_a_rebuilt_store_has_the_new_contents_and_nothing_of_the_old(own_store: VectorStore, workspace_id: str) -> None:
     other = new_id()
     old_ids = [f"old-{n:04}" for n in range(300)]
     own_store.upsert(workspace_id, old_ids, random_vectors(300))
@@ -227,19 +264,34 @@ def test_a_rebuilt_store_has_the_new_contents_and_no_byte_of_the_old(
     assert held(own_store, other) == ["kept"]
     own_store.upsert(workspace_id, ["c"], axes(3))
     assert own_store.existing(workspace_id, ["a", "b", "c", *old_ids]) == {"a", "b", "c"}
+    own_store.rebuild([(other, ["kept"], axes(2))])
+    assert held(own_store, workspace_id) == []
+    assert held(own_store, other) == ["kept"]
+
+
+def test_a_directory_is_rebuilt_without_a_byte_of_the_old(
+    own_directory: ChromaVectorStore, workspace_id: str, tmp_path: Path
+) -> None:
+    assert own_directory.purges
+    old_ids = [f"old-{n:04}" for n in range(300)]
+    own_directory.upsert(workspace_id, old_ids, random_vectors(300))
+    own_directory.delete(workspace_id, old_ids[:10])
+    own_directory.rebuild([(workspace_id, ["a"], axes(0)), (workspace_id, ["b"], axes(1))])
+    own_directory.upsert(workspace_id, ["c"], axes(3))
+    assert own_directory.existing(workspace_id, ["a", "b", "c", *old_ids]) == {"a", "b", "c"}
     assert b"old-" not in bytes_below(tmp_path / "own")
 
 
 def test_what_the_process_has_freed_gets_into_no_file(
-    own_store: ChromaVectorStore, store: VectorStore, workspace_id: str, tmp_path: Path
+    own_directory: ChromaVectorStore, store: VectorStore, workspace_id: str, tmp_path: Path
 ) -> None:
     for _ in range(6):
         store.upsert(workspace_id, [f"secret-{new_id()}" for _ in range(300)], random_vectors(300))
-        own_store.upsert(new_id(), ["a"], axes(0))
+        own_directory.upsert(new_id(), ["a"], axes(0))
     assert b"secret-" not in bytes_below(tmp_path / "own")
 
 
-def test_a_rebuild_that_fails_leaves_the_old_contents(own_store: ChromaVectorStore, workspace_id: str) -> None:
+def test_a_rebuild_that_fails_leaves_the_old_contents(own_store: VectorStore, workspace_id: str) -> None:
     own_store.upsert(workspace_id, ["a"], axes(0))
 
     def pages() -> Iterator[tuple[str, list[str], Vectors]]:
@@ -251,7 +303,7 @@ def test_a_rebuild_that_fails_leaves_the_old_contents(own_store: ChromaVectorSto
     assert held(own_store, workspace_id) == ["a"]
 
 
-def test_queries_are_answered_while_a_store_is_rebuilt(own_store: ChromaVectorStore, workspace_id: str) -> None:
+def test_queries_are_answered_while_a_store_is_rebuilt(own_store: VectorStore, workspace_id: str) -> None:
     own_store.upsert(workspace_id, ["a"], axes(0))
     seen: list[list[str]] = []
 

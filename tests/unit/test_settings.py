@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 
 import pytest
 
 from pegasus.errors import Misconfigured
 from pegasus.settings import Settings, load_settings
+from pegasus.store_urls import Bucket, GraphServer, VectorServer
 
 
 @pytest.fixture
@@ -91,7 +93,7 @@ def test_a_file_that_is_no_text_is_an_error_for_a_person(settings_file: Path) ->
         load_settings()
 
 
-SERVER_TIER = ("DATABASE_URL", "REDIS_URL", "PEGASUS_VECTORS_URL", "PEGASUS_GRAPH_URL", "PEGASUS_FILES_URL")
+SERVER_TIER = ("DATABASE_URL", "REDIS_URL", "PEGASUS_CACHE_URL")
 
 
 @pytest.mark.parametrize("name", SERVER_TIER)
@@ -108,6 +110,65 @@ def test_a_server_in_the_file_that_would_not_be_used_is_refused(settings_file: P
     settings_file.write_text(f"{name}=postgresql://db/pegasus\n")
     with pytest.raises(Misconfigured, match=name):
         load_settings()
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("PEGASUS_VECTORS_URL", "chroma:8000"),
+    ("PEGASUS_VECTORS_URL", "http://"),
+    ("PEGASUS_VECTORS_URL", "http://chroma:80000"),
+    ("PEGASUS_VECTORS_URL", "http://admin:p4ssword@chroma:8000"),
+    ("PEGASUS_VECTORS_URL", "http://chroma:8000/api?token=p4ssword"),
+    ("PEGASUS_GRAPH_URL", "p4ssword"),
+    ("PEGASUS_GRAPH_URL", "http://neo4j:p4ssword@graph:7687"),
+    ("PEGASUS_GRAPH_URL", "bolt://neo4j:p4ssword@graph:port"),
+    ("PEGASUS_GRAPH_URL", "bolt://neo4j:p4ssword[@graph"),
+    ("PEGASUS_GRAPH_URL", "bolt://neo4j:p4ssword@graph:7687?tls=on"),
+    ("PEGASUS_GRAPH_URL", "bolt+s://graph:8182?auth=sigv4"),
+    ("PEGASUS_GRAPH_URL", "bolt+s://graph:8182?region=eu-west-1"),
+    ("PEGASUS_GRAPH_URL", "bolt+s://neo4j:p4ssword@graph:8182?auth=sigv4&region=eu-west-1"),
+    ("PEGASUS_GRAPH_URL", "bolt://graph:8182?auth=sigv4&region=eu-west-1"),
+    ("PEGASUS_GRAPH_URL", "bolt+ssc://graph:8182?auth=sigv4&region=eu-west-1"),
+    ("PEGASUS_FILES_URL", "s3://key:p4ssword@bucket/prefix"),
+    ("PEGASUS_FILES_URL", "s3://bucket/prefix?secret=p4ssword"),
+    ("PEGASUS_FILES_URL", "s3://bucket?endpoint=http://key:p4ssword@minio:9000"),
+    ("PEGASUS_FILES_URL", "s3://bucket?endpoint=minio:9000"),
+    ("PEGASUS_FILES_URL", "s3://"),
+    ("PEGASUS_FILES_URL", "gs://bucket/p4ssword"),
+    ("PEGASUS_FILES_URL", "file://host/path"),
+])  # fmt: skip
+def test_a_server_that_is_named_wrongly_is_refused_without_its_secrets(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(Misconfigured, match=name) as raised:
+        load_settings()
+    assert "p4ssword" not in str(raised.value.problem())
+    assert "p4ssword" not in "".join(traceback.format_exception(raised.value))
+
+
+def test_servers_are_named_by_urls(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (load_settings().vector_server, load_settings().graph_server, load_settings().files) == (None, None, None)
+    monkeypatch.setenv("PEGASUS_VECTORS_URL", "http://chroma.internal")
+    monkeypatch.setenv("PEGASUS_GRAPH_URL", "neo4j+s://reader:p4%40ss@graph/notes")
+    monkeypatch.setenv("PEGASUS_FILES_URL", "s3://bucket/a/b/?region=eu-west-1&endpoint=http://127.0.0.1:9000")
+    settings = load_settings()
+    assert settings.vector_server == VectorServer("http://chroma.internal:8000")
+    assert settings.graph_server == GraphServer("neo4j+s://graph:7687", "graph:7687", "reader", "p4@ss", "notes")
+    assert settings.files == Bucket("bucket", "a/b", "eu-west-1", "http://127.0.0.1:9000")
+    assert "p4" not in f"{settings!r} {settings.graph_server!r}"
+    assert settings.embedded(Path("/x")).graph_server is None
+
+
+def test_neptune_is_asked_with_signatures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PEGASUS_GRAPH_URL", "bolt+s://db.neptune.amazonaws.com:8182?auth=sigv4&region=eu-west-1")
+    place = "db.neptune.amazonaws.com:8182"
+    assert load_settings().graph_server == GraphServer(f"bolt+s://{place}", place, region="eu-west-1")
+
+
+@pytest.mark.parametrize("value", ["/srv/my files", "file:///srv/my%20files"])
+def test_files_may_be_in_another_folder(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("PEGASUS_FILES_URL", value)
+    assert load_settings().files == Path("/srv/my files")
 
 
 def test_another_programs_variables_are_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:

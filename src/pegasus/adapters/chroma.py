@@ -27,6 +27,8 @@ _TURN_SECONDS = 30.0
 
 
 class ChromaVectorStore:
+    purges = True
+
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._collections: dict[str, Any] = {}

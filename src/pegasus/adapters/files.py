@@ -4,36 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from pegasus.errors import Invalid, NotFound, TooLarge, Unavailable
-from pegasus.identifiers import is_id
+from pegasus.identifiers import is_file_key, is_id, new_file_key
 from pegasus.ports import ByteSource
 
 _BLOCK = 2**18
-_KEY = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/([0-9a-f]{2})/\2[0-9a-f]{30}")
 
 
 class FolderFileStore:
-    """A key is ``<workspace>/<2 hex>/<32 hex>``, made here and never from a name that a caller gave."""
-
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
     def put(self, workspace_id: str, source: IO[bytes], max_bytes: int) -> tuple[str, str, int]:
-        name = uuid.uuid4().hex
-        key = f"{workspace_id}/{name[:2]}/{name}"
+        key = new_file_key(workspace_id)
         digest, size = self._write(key, source, max_bytes)
         return key, digest, size
 
     def put_back(self, key: str, source: ByteSource) -> str:
-        if not _KEY.fullmatch(key) or (self._directory / key).exists():
+        if not is_file_key(key) or (self._directory / key).exists():
             raise Invalid(f"No file can be put under the key {key[:200]!r}.")
         return self._write(key, source, None)[0]
 
@@ -86,7 +80,8 @@ class FolderFileStore:
 
     def stored_keys(self) -> Iterator[str]:
         for file in self._directory.glob("*/*/*"):
-            yield file.relative_to(self._directory).as_posix()
+            if is_file_key(key := file.relative_to(self._directory).as_posix()):
+                yield key
 
     def ping(self) -> None:
         if not os.access(self._directory, os.W_OK):

@@ -46,6 +46,8 @@ _SCHEMA = (
 
 
 class LadybugGraphStore:
+    purges = True
+
     def __init__(self, path: Path) -> None:
         self._path = path
         self.lost_its_end = False

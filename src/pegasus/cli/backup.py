@@ -42,7 +42,7 @@ def backup(
 
     lock = _lock(passphrase_file, recipient)
     settings = quiet_settings(data)
-    with truth(settings.data) as (relational, files), _bar() as progress:
+    with truth(settings.data, settings.files) as (relational, files), _bar() as progress:
         made = back_up(
             relational, files, file.absolute(), lock=lock, keep_days=keep_days, force=force, progress=progress
         )

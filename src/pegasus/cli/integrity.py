@@ -91,6 +91,8 @@ def _run(path: str, what: str, data: Path | None, as_json: bool, **options: Any)
         print(f"Made anew: {', '.join(job['result']['rebuilt'])}.")
         if purged is not None:
             print(f"{purged} erasures are purged now: no byte of them is left in the stores.")
+        if left := job["result"].get("left_to_servers"):
+            print(f"Erasures are not marked as purged: the files of {' and '.join(left)} are their servers'.")
     else:
         print(f"The job {job['id']} is {job['state']}: {(job['error'] or {}).get('detail', 'see its error')}")
     if job["state"] != "succeeded":

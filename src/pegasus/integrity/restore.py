@@ -13,7 +13,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,14 @@ from typing import Any
 from pegasus import __version__
 from pegasus.access import service as access
 from pegasus.application import Stores
-from pegasus.errors import Invalid, Unavailable
+from pegasus.errors import Invalid, PegasusError, Unavailable
 from pegasus.integrity import rebuild, records
 from pegasus.integrity.archive import ArchiveReader, Manifest, Member, check_seal, damaged
 from pegasus.integrity.backup import MAX_PART_BYTES, Progress, counts_of
 from pegasus.integrity.check import Check, Difference
 from pegasus.integrity.encryption import Opened
 from pegasus.migrations import HEAD, revisions
-from pegasus.ports import Table
+from pegasus.ports import FileStore, Table
 
 _ROWS = re.compile(r"rows/([a-z_]+)/\d{6,}\.([a-z_]+)")
 _FILES = "files/"
@@ -72,9 +72,9 @@ def check(archive: Opened, progress: Progress) -> Manifest:
 def restore(archive: Opened, manifest: Manifest, folder: Path, open_stores: OpenStores, progress: Progress) -> Restored:
     """Fill an empty folder from an archive that was checked, and see that all of it came."""
     restored = Restored(manifest)
-    with closing(open_stores(folder, manifest.schema)) as stores:
+    with closing(open_stores(folder, manifest.schema)) as stores, _taken_back(stores.files) as placed:
         with restored.timed("load"), archive.stream() as stream, ArchiveReader(stream) as reader:
-            _load(reader, stores, folder, progress)
+            _load(reader, stores, placed, folder, progress)
         stores.relational.migrate(HEAD)
         with stores.relational.write() as tx:
             records.finish(tx, manifest.id, *_digest(archive.path), counts_of(manifest))
@@ -95,7 +95,21 @@ def _digest(path: Path) -> tuple[str, int]:
         return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
 
 
-def _load(reader: ArchiveReader, stores: Stores, folder: Path, progress: Progress) -> None:
+@contextmanager
+def _taken_back(files: FileStore) -> Iterator[list[str]]:
+    """Files that were put in place are deleted when the block raises: in a bucket they outlive the folder, and stand in
+    the way of the next restore."""
+    placed: list[str] = []
+    try:
+        yield placed
+    except BaseException:
+        with suppress(PegasusError):  # What went wrong first is what is to be told.
+            for key in placed:
+                files.delete(key)
+        raise
+
+
+def _load(reader: ArchiveReader, stores: Stores, placed: list[str], folder: Path, progress: Progress) -> None:
     tables = {table.name: table for table in stores.relational.tables()}
     loaded, files, binary = Counter[str](), 0, dict[str, bytes]()
     total = sum(reader.manifest.rows.values())
@@ -103,7 +117,9 @@ def _load(reader: ArchiveReader, stores: Stores, folder: Path, progress: Progres
         _check_room(member, folder)
         if member.name.startswith(_FILES):
             progress("Files", files, reader.manifest.files)
-            stores.files.put_back(member.name.removeprefix(_FILES), member)
+            key = member.name.removeprefix(_FILES)
+            stores.files.put_back(key, member)
+            placed.append(key)
             files += 1
             continue
         match = _ROWS.fullmatch(member.name)

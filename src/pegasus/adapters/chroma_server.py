@@ -1,0 +1,236 @@
+"""Vectors in a Chroma server, over its HTTP interface: one collection for each workspace, only ids of passages in it.
+
+A collection's name has a generation. A rebuild fills collections of a new one beside those that are read; one write to
+the collection ``pegasus`` then exchanges them. Whoever has an old one in hand finds it gone and asks which is present.
+
+Chroma's own client is not used: it waits without end, has no setting for that, and leaves connections open.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import httpx
+import numpy as np
+import structlog
+
+from pegasus.errors import Misconfigured, Unavailable
+from pegasus.ports import Vector, Vectors
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+# The server takes 5,461 ids a request at most (GET /api/v2/pre-flight-checks).
+_PAGE, _COLLECTIONS = 5_000, 500
+_TIMEOUT = httpx.Timeout(60.0, connect=5.0)
+_PLACE = "/api/v2/tenants/default_tenant/databases/default_database/collections"
+_POINTER, _PREFIX, _FIRST_GENERATION = "pegasus", "workspace-", "first"
+# Each release of the server that has this interface names version 1; those before it 0.
+_MAJOR = "1"
+_AWAY_HINT = "Check that the server of PEGASUS_VECTORS_URL runs and can be reached, then try again."
+
+
+class _Missing(Exception):
+    """There is no such collection."""
+
+
+class ChromaServerVectorStore:
+    """A server that is away does not keep Pegasus from starting; one of another kind or version does."""
+
+    purges = False  # Chroma keeps ids and vectors even of a dropped collection in its files.
+
+    def __init__(self, url: str) -> None:
+        """``url``: http(s)://host:port. Raises ``Misconfigured`` when no Chroma of our version answers there."""
+        self._url, self._checked = url, False
+        self._collections: dict[str, str] = {}  # The id of each workspace's, as last seen.
+        # Straight to the server: it is in a private network, whatever proxies the environment names.
+        self._http = httpx.Client(base_url=url, timeout=_TIMEOUT, trust_env=False)
+        try:
+            self.ping()
+        except Unavailable as error:
+            log.warning("vectors.unavailable", error=error.detail)
+        except BaseException:
+            self.close()
+            raise
+
+    # --- Requests
+
+    def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """The JSON of the answer. Raises ``_Missing``, ``Unavailable``, ``Misconfigured`` as the constructor does."""
+        if not self._checked:
+            self._check_version()
+        answer = self._send(method, path, body)
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            raise _Missing
+        if not answer.is_success:
+            raise self._unavailable(f"it answers {answer.status_code}: {answer.text[:200]}")
+        try:
+            return json.loads(answer.content)
+        except ValueError as error:
+            raise self._unavailable("its answer was cut off") from error
+
+    def _send(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> httpx.Response:
+        try:
+            return self._http.request(method, path, json=body)
+        except httpx.RemoteProtocolError as error:
+            # Of a connection that the server closed while it was idle. Every call may be repeated.
+            log.debug("vectors.reconnecting", error=str(error))
+        except httpx.HTTPError as error:
+            raise self._unavailable(str(error) or type(error).__name__) from error
+        try:
+            return self._http.request(method, path, json=body)
+        except httpx.HTTPError as error:
+            raise self._unavailable(str(error) or type(error).__name__) from error
+
+    def _unavailable(self, reason: str) -> Unavailable:
+        return Unavailable(f"The vector server {self._url} cannot do this now: {reason}.", hint=_AWAY_HINT)
+
+    def _check_version(self) -> None:
+        answer = self._send("GET", "/api/v2/version")
+        if answer.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
+            raise self._unavailable(f"it answers {answer.status_code}")
+        version = re.fullmatch(r'\s*"((\d+)\.[\w.+-]+)"\s*', answer.text)
+        if not answer.is_success or version is None:
+            raise Misconfigured(
+                f"{self._url} does not answer as Chroma does: GET /api/v2/version gives {answer.status_code}.",
+                hint="Mend PEGASUS_VECTORS_URL, as http://host:port, or run Chroma 1.x there.",
+            )
+        if version[2] != _MAJOR:
+            raise Misconfigured(
+                f"The Chroma server {self._url} is of version {version[1]}; this Pegasus speaks with {_MAJOR}.x.",
+                hint="Run the version of Chroma that this release is installed with.",
+            )
+        self._checked = True
+
+    # --- Collections
+
+    def _generation(self) -> str:
+        try:
+            return str(self._call("GET", f"{_PLACE}/{_POINTER}")["metadata"]["generation"])
+        except _Missing:
+            return _FIRST_GENERATION
+
+    def _make(self, workspace_id: str, generation: str) -> str:
+        return self._make_collection(_name_of(workspace_id, generation), None)
+
+    def _make_collection(self, name: str, metadata: Mapping[str, str] | None) -> str:
+        """The id of the collection of a name, made where there was none."""
+        body = {"name": name, "get_or_create": True, "configuration": {"hnsw": {"space": "cosine"}}}
+        return str(self._call("POST", _PLACE, {**body, "metadata": metadata})["id"])
+
+    def _in_collection(self, workspace_id: str, call: Callable[[str], T], *, make: bool = False) -> T | None:
+        """What ``call`` makes of the path of the workspace's collection; None where it has none and none is made."""
+        if known := self._collections.get(workspace_id):
+            try:
+                return call(f"{_PLACE}/{known}")
+            except _Missing:  # Exchanged by a rebuild, or the server was emptied.
+                self._collections.pop(workspace_id, None)
+        generation = self._generation()
+        try:
+            if make:
+                found = self._make(workspace_id, generation)
+            else:
+                found = str(self._call("GET", f"{_PLACE}/{_name_of(workspace_id, generation)}")["id"])
+            result = call(f"{_PLACE}/{found}")
+        except _Missing as error:
+            if make:
+                raise self._unavailable("its collections were exchanged just now") from error
+            return None
+        self._collections[workspace_id] = found
+        return result
+
+    # --- The port
+
+    def upsert(self, workspace_id: str, passage_ids: Sequence[str], vectors: Vectors) -> None:
+        for body in _bodies(passage_ids, vectors):
+            self._in_collection(workspace_id, lambda path, b=body: self._call("POST", f"{path}/upsert", b), make=True)  # type: ignore[misc]
+
+    def delete(self, workspace_id: str, passage_ids: Sequence[str]) -> None:
+        for ids in _pages_of(passage_ids):
+            self._in_collection(workspace_id, lambda path, i=ids: self._call("POST", f"{path}/delete", {"ids": i}))  # type: ignore[misc]
+
+    def drop(self, workspace_id: str) -> None:
+        self._collections.pop(workspace_id, None)
+        self._delete_collection(_name_of(workspace_id, self._generation()))
+
+    def query(self, workspace_id: str, vector: Vector, limit: int) -> list[tuple[str, float]]:
+        asked = {"query_embeddings": [vector.tolist()], "n_results": limit, "include": ["distances"]}
+        found = self._in_collection(workspace_id, lambda path: self._call("POST", f"{path}/query", asked))
+        if found is None:
+            return []
+        return [(id_, 1.0 - distance) for id_, distance in zip(found["ids"][0], found["distances"][0], strict=True)]
+
+    def existing(self, workspace_id: str, passage_ids: Sequence[str]) -> set[str]:
+        found: set[str] = set()
+        for ids in _pages_of(passage_ids):
+            found.update(self._get(workspace_id, {"ids": ids, "include": []})["ids"])
+        return found
+
+    def pages(self, workspace_id: str) -> Iterator[tuple[list[str], Vectors]]:
+        offset = 0
+        while True:
+            found = self._get(workspace_id, {"limit": _PAGE, "offset": offset, "include": ["embeddings"]})
+            if not found["ids"]:
+                return
+            yield found["ids"], np.asarray(found["embeddings"], np.float32)
+            offset += len(found["ids"])
+
+    def _get(self, workspace_id: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+        return self._in_collection(workspace_id, lambda path: self._call("POST", f"{path}/get", asked)) or {"ids": []}
+
+    def rebuild(self, pages: Iterable[tuple[str, Sequence[str], Vectors]]) -> None:
+        self._sweep()  # What a rebuild that was killed has left.
+        fresh = uuid.uuid4().hex
+        try:
+            for workspace_id, ids, vectors in pages:
+                found = self._make(workspace_id, fresh)
+                for body in _bodies(ids, vectors):
+                    self._call("POST", f"{_PLACE}/{found}/upsert", body)
+            pointer = self._make_collection(_POINTER, {"generation": _FIRST_GENERATION})
+            self._call("PUT", f"{_PLACE}/{pointer}", {"new_metadata": {"generation": fresh}})
+        finally:
+            self._collections.clear()
+            self._sweep()  # The old generation, or, when it failed, the new one.
+
+    def _sweep(self) -> None:
+        """Delete the collections of every generation but the one that is read."""
+        present, names = f".{self._generation()}", list[str]()
+        while page := self._call("GET", f"{_PLACE}?limit={_COLLECTIONS}&offset={len(names)}"):
+            names += [collection["name"] for collection in page]
+        for name in names:
+            if name.startswith(_PREFIX) and not name.endswith(present):
+                self._delete_collection(name)
+
+    def _delete_collection(self, name: str) -> None:
+        try:
+            self._call("DELETE", f"{_PLACE}/{name}")
+        except _Missing:
+            return
+
+    def ping(self) -> None:
+        self._call("GET", "/api/v2/heartbeat")
+
+    def close(self) -> None:
+        self._http.close()
+
+
+def _name_of(workspace_id: str, generation: str) -> str:
+    return f"{_PREFIX}{workspace_id}.{generation}"
+
+
+def _pages_of(ids: Sequence[str]) -> Iterator[list[str]]:
+    for first in range(0, len(ids), _PAGE):
+        yield list(ids[first : first + _PAGE])
+
+
+def _bodies(ids: Sequence[str], vectors: Vectors) -> Iterator[dict[str, Any]]:
+    """What is to be stored, with each embedding's bytes in base64: a quarter of the length of numbers, and exact."""
+    for first, some in zip(range(0, len(ids), _PAGE), _pages_of(ids), strict=True):
+        rows = np.ascontiguousarray(vectors[first : first + _PAGE], "<f4")
+        yield {"ids": some, "embeddings": [base64.b64encode(row.tobytes()).decode() for row in rows]}

