@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+  --no-emit-index-url --no-emit-find-links --upgrade pyproject.toml locks/build.in
 PACKAGE_FILES := pyproject.toml src/pegasus/__init__.py
 
 .DEFAULT_GOAL := help
@@ -57,14 +59,12 @@ bench: $(VENV)/.dev ## Measure against the goals, side by side with the floor of
 docs: $(VENV)/.dev ## Generate the reference pages and pictures from the code
 	$(BIN)/python -m docs.generate
 
+# First what has everything in it: what one part pins (Celery does) holds for all.
 lock: ## Resolve the dependencies again into locks/ (needs uv)
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
-	  --no-emit-find-links --upgrade pyproject.toml locks/build.in -o locks/core.lock
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
-	  --no-emit-find-links --upgrade pyproject.toml locks/build.in -c locks/core.lock \
-	  --extra test --extra check -o locks/dev.lock
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
-	  --no-emit-find-links --upgrade pyproject.toml locks/build.in -c locks/core.lock --extra nlp -o locks/nlp.lock
+	$(COMPILE) --extra server --extra test --extra check -o locks/dev.lock
+	$(COMPILE) -c locks/dev.lock -o locks/core.lock
+	$(COMPILE) -c locks/dev.lock --extra server -o locks/server.lock
+	$(COMPILE) -c locks/core.lock --extra nlp -o locks/nlp.lock
 
 clean: ## Remove what make has made, but no data
 	rm -rf $(VENV) build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

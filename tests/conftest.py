@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import httpx
+import postgresql
 import pytest
 from benches import Bench
+from postgresql import PostgresServer
 
 from pegasus.access import service as access
 from pegasus.access.scopes import Scope
+from pegasus.adapters.postgres import PostgresRelationalStore
 from pegasus.adapters.sqlite import SqliteRelationalStore
 from pegasus.application import Application
 from pegasus.bootstrap import embedded
@@ -31,8 +35,6 @@ _FINISHED = ("succeeded", "failed", "dead", "cancelled")
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """The developer's own settings must not reach a test."""
-    import os
-
     for name in list(os.environ):
         if name.startswith("PEGASUS_") or name in ("DATABASE_URL", "REDIS_URL"):
             monkeypatch.delenv(name)
@@ -108,3 +110,33 @@ def bench(migrated: Path, tmp_path: Path) -> Iterator[Bench]:
     store = SqliteRelationalStore(tmp_path / "test.sqlite3")
     yield Bench(store)
     store.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(postgresql.running())
+        except postgresql.Missing as error:
+            if os.environ.get("CI"):
+                raise
+            pytest.skip(f"NOTHING IS TESTED ON POSTGRESQL: {error}")
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: PostgresServer) -> str:
+    """A database at the newest schema, to be copied."""
+    name = postgres_server.create()
+    store = PostgresRelationalStore(postgres_server.url(name))
+    store.migrate(HEAD)
+    store.close()
+    return name
+
+
+@pytest.fixture
+def postgres_database(postgres_server: PostgresServer, postgres_template: str) -> Iterator[str]:
+    """The address of an empty database at the newest schema."""
+    name = postgres_server.create(postgres_template)
+    yield postgres_server.url(name)
+    postgres_server.drop(name)
