@@ -47,6 +47,8 @@ from pegasus.sources.tasks import SourceTask
 from pegasus.text.entities import find_mentions
 
 if TYPE_CHECKING:
+    from pydantic import SecretStr
+
     from pegasus.integrity.archive import Manifest
     from pegasus.integrity.backup import Progress
     from pegasus.integrity.drill import Drill
@@ -57,6 +59,7 @@ log = structlog.get_logger(__name__)
 
 # Below the 10 s that container engines grant by default.
 _STOP_SECONDS = 7.0
+_ROWS_FILE = "pegasus.sqlite3"
 
 
 @contextmanager
@@ -94,12 +97,11 @@ def _stop(application: Application) -> None:
         log.warning("bootstrap.stopped_late", seconds=_STOP_SECONDS)
 
 
-def open_stores(directory: Path, revision: str = HEAD) -> Stores:
-    """The embedded stores of a data directory, made where they are missing, with the schema at a revision."""
+def open_stores(directory: Path, revision: str = HEAD, database: Database | None = None) -> Stores:
+    """The stores of a data directory, made where they are missing, with the schema at a revision."""
     from pegasus.adapters.chroma import ChromaVectorStore
     from pegasus.adapters.files import FolderFileStore
     from pegasus.adapters.ladybug import LadybugGraphStore
-    from pegasus.adapters.sqlite import SqliteRelationalStore
 
     try:
         (directory / "files").mkdir(exist_ok=True)
@@ -107,24 +109,44 @@ def open_stores(directory: Path, revision: str = HEAD) -> Stores:
         raise Misconfigured(
             f"{directory} cannot be written: {error.strerror}.", hint="Check its permissions and the free space."
         ) from error
-    relational = SqliteRelationalStore(directory / "pegasus.sqlite3")
+    relational = _open_relational(directory, database)
     relational.migrate(revision)
     vectors = ChromaVectorStore(directory / "vectors")
     graph = LadybugGraphStore(directory / "graph.ladybug")
     return Stores(relational, vectors, graph, FolderFileStore(directory / "files"))
 
 
-@contextmanager
-def truth(directory: Path) -> Iterator[tuple[RelationalStore, FileStore]]:
-    """Rows and files of a data directory, whoever holds it: of these, unlike of vectors and graph, there may be more
-    users at a time. Raises ``NotFound`` where there are none."""
-    from pegasus.adapters.files import FolderFileStore
+@dataclass(frozen=True, slots=True)
+class Database:
+    """PostgreSQL, where rows are not in the data directory."""
+
+    url: SecretStr
+    connections: int
+
+
+def database_of(settings: Settings) -> Database | None:
+    return Database(settings.database_url, settings.database_connections) if settings.database_url else None
+
+
+def _open_relational(directory: Path, database: Database | None) -> RelationalStore:
+    if database:
+        from pegasus.adapters.postgres import PostgresRelationalStore
+
+        return PostgresRelationalStore(database.url.get_secret_value(), database.connections)
     from pegasus.adapters.sqlite import SqliteRelationalStore
 
-    database = directory / "pegasus.sqlite3"
-    if not database.is_file():
+    return SqliteRelationalStore(directory / _ROWS_FILE)
+
+
+@contextmanager
+def truth(directory: Path, database: Database | None = None) -> Iterator[tuple[RelationalStore, FileStore]]:
+    """Rows and files, whoever holds the data directory: of these, unlike of vectors and graph, there may be more users
+    at a time. Raises ``NotFound`` where there are none."""
+    from pegasus.adapters.files import FolderFileStore
+
+    if not database and not (directory / _ROWS_FILE).is_file():
         raise NotFound(f"There is nothing in {directory} yet.", hint="Give another directory with --data.")
-    relational = SqliteRelationalStore(database)
+    relational = _open_relational(directory, database)
     try:
         relational.migrate(HEAD)
         yield relational, FolderFileStore(directory / "files")
@@ -136,6 +158,11 @@ def restore(settings: Settings, archive: Opened, manifest: Manifest, progress: P
     """Restore a checked archive into the data directory. Raises ``Conflict`` when there are documents in it."""
     from pegasus.integrity import restore as restoring
 
+    if settings.database_url:
+        raise Misconfigured(
+            "A backup is restored into a data directory, and DATABASE_URL says that rows are in PostgreSQL.",
+            hint="Unset DATABASE_URL to restore it there. PostgreSQL is saved and restored with its own pg_dump.",
+        )
     with data_directory(settings.data) as directory:
         _check_empty(directory)
         with replacing(directory) as folder:
@@ -164,7 +191,7 @@ def drill(settings: Settings, archive: Opened, manifest: Manifest, progress: Pro
 
     with _beside(settings.data) as folder:
         restored = restoring.restore(archive, manifest, folder, open_stores, progress)
-        application = build(settings.model_copy(update={"data": folder}), folder)
+        application = build(settings.model_copy(update={"data": folder, "database_url": None}), folder)
         try:
             return try_out(restored, application.relational, application.search, application.chat, progress)
         finally:
@@ -185,13 +212,13 @@ def _beside(directory: Path) -> Iterator[Path]:
 
 
 def build(settings: Settings, directory: Path) -> Application:
-    """Open the embedded stores, at the newest schema, and put the services on them; nothing runs yet."""
+    """Open the stores, at the newest schema, and put the services on them; nothing runs yet."""
     from pegasus.adapters.extractive import ExtractiveAgent
     from pegasus.adapters.kreuzberg import KreuzbergTextExtractor
     from pegasus.adapters.memory_limiter import InMemoryRateLimiter
 
     limit_arenas()
-    stores = open_stores(directory)
+    stores = open_stores(directory, database=database_of(settings))
     relational, vectors, graph, files = stores.relational, stores.vectors, stores.graph, stores.files
     extractor = KreuzbergTextExtractor(
         timeout_seconds=settings.parse_timeout_seconds, memory_bytes=settings.parse_memory_bytes
