@@ -17,14 +17,16 @@ import pytest
 from benches import Bench
 from postgresql import PostgresServer
 
+from pegasus import bootstrap
 from pegasus.access import service as access
 from pegasus.access.scopes import Scope
 from pegasus.adapters.postgres import PostgresRelationalStore
 from pegasus.adapters.sqlite import SqliteRelationalStore
 from pegasus.application import Application
-from pegasus.bootstrap import embedded
+from pegasus.bootstrap import Database, embedded
 from pegasus.client import Client
 from pegasus.migrations import HEAD
+from pegasus.ports import RelationalStore
 from pegasus.server import serving_in_background
 from pegasus.settings import load_settings
 from pegasus.telemetry import configure_logging
@@ -36,8 +38,36 @@ _FINISHED = ("succeeded", "failed", "dead", "cancelled")
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """The developer's own settings must not reach a test."""
     for name in list(os.environ):
-        if name.startswith("PEGASUS_") or name in ("DATABASE_URL", "REDIS_URL"):
+        if (name.startswith("PEGASUS_") and name != "PEGASUS_TEST_TIER") or name in ("DATABASE_URL", "REDIS_URL"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tier(request: pytest.FixtureRequest) -> Iterator[None]:
+    """With PEGASUS_TEST_TIER=server every data directory that a test makes has its rows in a database of PostgreSQL.
+
+    Where SQLite would have its file is one with the database's name, so that it moves with its directory.
+    """
+    if os.environ.get("PEGASUS_TEST_TIER") != "server":
+        yield
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+
+    def open_relational(directory: Path, database: Database | None) -> RelationalStore:
+        file = directory / "pegasus.sqlite3"
+        if not file.exists():
+            file.write_text(server.create())
+        return PostgresRelationalStore(server.url(file.read_text()))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bootstrap, "_open_relational", open_relational)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def on_its_tier(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("sqlite") and os.environ.get("PEGASUS_TEST_TIER") == "server":
+        pytest.skip("of SQLite's own files")
 
 
 @pytest.fixture(scope="session")
@@ -105,11 +135,20 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def bench(migrated: Path, tmp_path: Path) -> Iterator[Bench]:
-    shutil.copy(migrated, tmp_path / "test.sqlite3")
-    store = SqliteRelationalStore(tmp_path / "test.sqlite3")
-    yield Bench(store)
+def empty_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RelationalStore]:
+    """At the newest schema, on the tier that is tested."""
+    if os.environ.get("PEGASUS_TEST_TIER") == "server":
+        store: RelationalStore = PostgresRelationalStore(request.getfixturevalue("postgres_database"))
+    else:
+        shutil.copy(request.getfixturevalue("migrated"), tmp_path / "test.sqlite3")
+        store = SqliteRelationalStore(tmp_path / "test.sqlite3")
+    yield store
     store.close()
+
+
+@pytest.fixture
+def bench(empty_store: RelationalStore) -> Bench:
+    return Bench(empty_store)
 
 
 @pytest.fixture(scope="session")
