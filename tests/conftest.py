@@ -56,8 +56,12 @@ def tier(request: pytest.FixtureRequest) -> Iterator[None]:
     def open_relational(directory: Path, database: Database | None) -> RelationalStore:
         file = directory / "pegasus.sqlite3"
         if not file.exists():
-            file.write_text(server.create())
-        return PostgresRelationalStore(server.url(file.read_text()))
+            file.write_text(f"{server.create()}\n{directory}")
+        name, _, place = file.read_text().partition("\n")
+        if Path(place) != directory and Path(place).exists():  # A copy of another directory has a copy of its rows.
+            name = server.create(name)
+        file.write_text(f"{name}\n{directory}")
+        return PostgresRelationalStore(server.url(name))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bootstrap, "_open_relational", open_relational)
