@@ -133,7 +133,8 @@ def settings_file() -> str:
     for name, field in Settings.model_fields.items():
         default = "" if field.default is None else field.default
         facts = (field.description, *_limits(name, field.annotation, field.metadata, default))
-        parts.append(f"{_comment(' '.join(filter(None, facts)))}\n# PEGASUS_{name.upper()}={default}")
+        variable = field.validation_alias or f"PEGASUS_{name.upper()}"
+        parts.append(f"{_comment(' '.join(filter(None, facts)))}\n# {variable}={default}")
     return "\n\n".join(parts) + "\n"
 
 

@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pegasus.access import service as access
-from pegasus.adapters.sqlite import SqliteRelationalStore
 from pegasus.domain import Job, Lane
 from pegasus.jobs import service
 from pegasus.jobs.runner import InProcessSignal, LaneSettings, LaneWorker
-from pegasus.ports import Transaction
+from pegasus.ports import RelationalStore, Transaction
 
 MAX_ATTEMPTS = 3
 
@@ -19,7 +18,7 @@ MAX_ATTEMPTS = 3
 class Probe:
     """A task that does what the test says, and remembers what was asked of it."""
 
-    def __init__(self, store: SqliteRelationalStore) -> None:
+    def __init__(self, store: RelationalStore) -> None:
         self._store = store
         self.runs: list[list[str]] = []
         self.given_up: list[tuple[str, str]] = []
@@ -41,7 +40,7 @@ class Probe:
 class Bench:
     """A store with one workspace, a task and as many workers as the test wants."""
 
-    def __init__(self, store: SqliteRelationalStore) -> None:
+    def __init__(self, store: RelationalStore) -> None:
         self.store, self.task = store, Probe(store)
         with store.write() as tx:
             self.workspace_id = access.create_workspace(tx, "test")

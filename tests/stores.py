@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -9,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from pegasus.adapters.sqlite import SqliteRelationalStore, SqliteTransaction
 from pegasus.application import Application
 from pegasus.identifiers import sha256_hex
 from pegasus.ingestion import repository
 from pegasus.ports import Transaction
+from pegasus.text.terms import terms
 
 
 def differences(application: Application) -> list[str]:
@@ -42,16 +45,22 @@ def _between(store: str, found: Iterable[Any], wanted: Iterable[Any]) -> Iterato
     yield from (f"{store}: {item} is there {n} times" for item, n in sorted(found.items()) if n > 1)
 
 
+def values(row: Any) -> tuple[Any, ...]:
+    """The values of a row in the order of its columns, whatever its store makes rows of."""
+    return tuple(row[name] for name in row.keys())  # noqa: SIM118 - SQLite's rows are no mappings.
+
+
 def _column(tx: Transaction, sql: str, **parameters: Any) -> list[Any]:
     """Each row as a tuple, or as its value where it has only one."""
-    rows = [tuple(row) for row in tx.all(sql, parameters)]
+    rows = [values(row) for row in tx.all(sql, parameters)]
     return [row if len(row) > 1 else row[0] for row in rows]
 
 
 def _rows(tx: Transaction) -> Iterator[str]:
     """The truth itself: passages say what the text says, and nothing waits or hangs in the air."""
-    yield from (f"sqlite: {row}" for row in _column(tx, "PRAGMA integrity_check") if row != "ok")
-    yield from (f"sqlite: foreign key of {row[0]} row {row[1]}" for row in _column(tx, "PRAGMA foreign_key_check"))
+    if isinstance(tx, SqliteTransaction):
+        yield from (f"sqlite: {row}" for row in _column(tx, "PRAGMA integrity_check") if row != "ok")
+        yield from (f"sqlite: foreign key of {row[0]} row {row[1]}" for row in _column(tx, "PRAGMA foreign_key_check"))
     for row in tx.all("SELECT * FROM jobs WHERE state NOT IN ('succeeded', 'failed', 'cancelled')"):
         yield f"jobs: {row['kind']} {row['id']} of {row['document_id']} is {row['state']}"
     for row in tx.all("SELECT * FROM removals"):
@@ -85,9 +94,8 @@ def _rows(tx: Transaction) -> Iterator[str]:
 
 def _files(tx: Transaction, application: Application) -> Iterator[str]:
     wanted = _column(tx, "SELECT file_key FROM document_versions WHERE file_key IS NOT NULL")
-    wanted += _column(  # A failed archive is kept for a retry.
-        tx, "SELECT json_extract(payload, '$.file_key') FROM jobs WHERE kind = 'unpack' AND state <> 'succeeded'"
-    )
+    unpacking = _column(tx, "SELECT payload FROM jobs WHERE kind = 'unpack' AND state <> 'succeeded'")
+    wanted += [json.loads(payload)["file_key"] for payload in unpacking]  # A failed archive is kept for a retry.
     yield from _between("files", application.files.stored_keys(), wanted)
     for row in tx.all("SELECT file_key, sha256 FROM document_versions WHERE file_key IS NOT NULL"):
         path = application.settings.data / "files" / row["file_key"]
@@ -96,6 +104,27 @@ def _files(tx: Transaction, application: Application) -> Iterator[str]:
 
 
 def _words(application: Application, workspace_id: str) -> Iterator[str]:
+    if isinstance(application.relational, SqliteRelationalStore):
+        yield from _words_of_sqlite(application, workspace_id)
+        return
+    with application.relational.read() as tx:
+        passages = "SELECT id, title, heading, text FROM passages WHERE workspace_id = :w"
+        wanted = [
+            (row["id"], term, count)
+            for row in tx.all(passages, {"w": workspace_id})
+            for term, count in Counter(terms(f"{row['title']}\n{row['heading']}\n{row['text']}")).items()
+        ]
+        found = _column(
+            tx,
+            "SELECT w.passage_id, substr(u.lexeme, length(c.number::text) + 2) AS term, cardinality(u.positions) AS n"
+            " FROM words w JOIN word_counts c ON c.workspace_id = w.workspace_id CROSS JOIN unnest(w.vector) u"
+            " WHERE w.workspace_id = :w",
+            w=workspace_id,
+        )
+        yield from _between("words", found, wanted)
+
+
+def _words_of_sqlite(application: Application, workspace_id: str) -> Iterator[str]:
     """Each (word, passage, column, place) of the index against those of an index made afresh from the rows."""
     table = f"words_{workspace_id.replace('-', '')}"
     with application.relational.write() as tx:

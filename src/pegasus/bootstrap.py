@@ -52,6 +52,8 @@ from pegasus.text.entities import find_mentions
 from pegasus.text.feed import ReadFeed
 
 if TYPE_CHECKING:
+    from pydantic import SecretStr
+
     from pegasus.integrity.archive import Manifest
     from pegasus.integrity.backup import Progress
     from pegasus.integrity.drill import Drill
@@ -62,6 +64,7 @@ log = structlog.get_logger(__name__)
 
 # Below the 10 s that container engines grant by default.
 _STOP_SECONDS = 7.0
+_ROWS_FILE = "pegasus.sqlite3"
 
 
 @contextmanager
@@ -103,11 +106,9 @@ def _stop(application: Application) -> None:
 def open_stores(settings: Settings, directory: Path, revision: str = HEAD) -> Stores:
     """The stores that the settings name, the others in a directory, made where they are missing; with the schema at a
     revision. Raises ``Misconfigured``."""
-    from pegasus.adapters.sqlite import SqliteRelationalStore
-
     with ExitStack() as opened:
         files = _open_files(settings.files, directory)
-        relational = opened.enter_context(closing(SqliteRelationalStore(directory / "pegasus.sqlite3")))
+        relational = opened.enter_context(closing(_open_relational(directory, database_of(settings))))
         relational.migrate(revision)
         vectors = opened.enter_context(closing(_open_vectors(settings.vector_server, directory)))
         graph = opened.enter_context(closing(_open_graph(settings.graph_server, directory)))
@@ -168,16 +169,37 @@ def _need(module: str, setting: str, extra: str) -> None:
         )
 
 
-@contextmanager
-def truth(directory: Path, files: Bucket | Path | None = None) -> Iterator[tuple[RelationalStore, FileStore]]:
-    """Rows of a data directory and original files, whoever holds it: of these, unlike of vectors and graph, there may
-    be more users at a time. Raises ``NotFound`` where there are none."""
+@dataclass(frozen=True, slots=True)
+class Database:
+    """PostgreSQL, where rows are not in the data directory."""
+
+    url: SecretStr
+    connections: int
+
+
+def database_of(settings: Settings) -> Database | None:
+    return Database(settings.database_url, settings.database_connections) if settings.database_url else None
+
+
+def _open_relational(directory: Path, database: Database | None) -> RelationalStore:
+    if database:
+        from pegasus.adapters.postgres import PostgresRelationalStore
+
+        return PostgresRelationalStore(database.url.get_secret_value(), database.connections)
     from pegasus.adapters.sqlite import SqliteRelationalStore
 
-    database = directory / "pegasus.sqlite3"
-    if not database.is_file():
+    return SqliteRelationalStore(directory / _ROWS_FILE)
+
+
+@contextmanager
+def truth(
+    directory: Path, files: Bucket | Path | None = None, database: Database | None = None
+) -> Iterator[tuple[RelationalStore, FileStore]]:
+    """Rows and original files, whoever holds the data directory: of these, unlike of vectors and graph, there may be
+    more users at a time. Raises ``NotFound`` where there are none."""
+    if not database and not (directory / _ROWS_FILE).is_file():
         raise NotFound(f"There is nothing in {directory} yet.", hint="Give another directory with --data.")
-    relational = SqliteRelationalStore(database)
+    relational = _open_relational(directory, database)
     try:
         relational.migrate(HEAD)
         yield relational, _open_files(files, directory)
@@ -189,6 +211,11 @@ def restore(settings: Settings, archive: Opened, manifest: Manifest, progress: P
     """Restore a checked archive into the data directory. Raises ``Conflict`` when there are documents in it."""
     from pegasus.integrity import restore as restoring
 
+    if settings.database_url:
+        raise Misconfigured(
+            "A backup is restored into a data directory, and DATABASE_URL says that rows are in PostgreSQL.",
+            hint="Unset DATABASE_URL to restore it there. PostgreSQL is saved and restored with its own pg_dump.",
+        )
     with data_directory(settings.data) as directory:
         _check_empty(directory)
         with replacing(directory) as folder:

@@ -93,6 +93,17 @@ class Table:
     references: Sequence[tuple[str, str, str]]  # (column, other table, its column) of each foreign key
 
 
+def referenced_first(tables: Sequence[Table]) -> list[Table]:
+    """Tables in an order in which each comes after those that it references."""
+    ordered: dict[str, Table] = {}
+    while waiting := [table for table in tables if table.name not in ordered]:
+        ready = [t for t in waiting if {other for _, other, _ in t.references} <= {*ordered, t.name}]
+        ordered.update((table.name, table) for table in ready)
+        if not ready:
+            raise ValueError(f"the tables {[table.name for table in waiting]} reference each other in a circle")
+    return list(ordered.values())
+
+
 class RelationalStore(Protocol):
     """The truth. A transaction is committed when its block ends, rolled back when the block raises."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,20 +22,34 @@ from pegasus.errors import Invalid, Misconfigured
 from pegasus.store_urls import Bucket, GraphServer, VectorServer, parse_files
 
 # The server tier's names are a contract already. Until all its adapters are here, silence would mean that somebody who
-# set them believes their data to be in PostgreSQL while it goes to a file.
+# set them believes their data to be on a server while it goes to a file.
 _SERVER_TIER = (
-    "DATABASE_URL", "REDIS_URL", "PEGASUS_CACHE_URL",
+    "REDIS_URL", "PEGASUS_CACHE_URL",
     "VERTEX_AI_PROJECT_ID", "VERTEX_AI_LOCATION", "VERTEX_AI_AGENT_ENGINE_ID",
 )  # fmt: skip
 
-_SECRET = ("KEY", "METRICS_TOKEN", "VECTORS_URL", "GRAPH_URL", "FILES_URL")
+_SECRET = (
+    "DATABASE_URL", "PEGASUS_KEY", "PEGASUS_METRICS_TOKEN", "PEGASUS_VECTORS_URL", "PEGASUS_GRAPH_URL",
+    "PEGASUS_FILES_URL",
+)  # fmt: skip
 
 
 class Settings(BaseSettings):
     # What a setting got is told by ``_told``, which knows what is secret; a traceback does not.
-    model_config = SettingsConfigDict(env_prefix="PEGASUS_", extra="ignore", frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_prefix="PEGASUS_", extra="ignore", frozen=True, populate_by_name=True, hide_input_in_errors=True
+    )
 
     data: Path = Field(default=Path("~/.pegasus"), description="The data directory of the embedded stores.")
+    database_url: SecretStr | None = Field(
+        default=None,
+        validation_alias="DATABASE_URL",
+        description="PostgreSQL for rows and full text, as postgresql://user:password@host:5432/database; without one "
+        "they are in a file of the data directory. It needs the extra pegasus[server].",
+    )
+    database_connections: int = Field(
+        default=8, ge=1, description="Connections to PostgreSQL that one process reads with; half as many more write."
+    )
     vectors_url: SecretStr | None = Field(
         default=None,
         description="A Chroma server for the vectors, as http://host:8000, which no other installation uses. None: a"
@@ -174,7 +189,16 @@ class Settings(BaseSettings):
     def allowed_hosts(self) -> list[str]:
         return _listed(self.fetch_allowed_hosts)
 
-    @field_validator("metrics_token", "vectors_url", "graph_url", "files_url", mode="before")
+    @field_validator("database_url")
+    @classmethod
+    def _of_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("it is not an address such as postgresql://user:password@host:5432/database")
+        if value and not find_spec("psycopg_pool"):
+            raise ValueError("PostgreSQL needs the extra of the server tier: pip install 'pegasus[server]'")
+        return value
+
+    @field_validator("metrics_token", "database_url", "vectors_url", "graph_url", "files_url", mode="before")
     @classmethod
     def _none_if_empty(cls, value: object) -> object:
         return value or None
@@ -208,7 +232,8 @@ class Settings(BaseSettings):
 
     def embedded(self, data: Path) -> Settings:
         """The same, with every store in a directory."""
-        return self.model_copy(update={"data": data, "vectors_url": None, "graph_url": None, "files_url": None})
+        none = dict.fromkeys(("database_url", "vectors_url", "graph_url", "files_url"))
+        return self.model_copy(update={"data": data, **none})
 
     @property
     def embedding_threads(self) -> int:
@@ -247,7 +272,7 @@ def load_settings(**overrides: object) -> Settings:
     for name in _SERVER_TIER:
         if named.get(name):
             raise Misconfigured(
-                f"{name} is set, but this release only has the embedded stores.",
+                f"{name} is set, but this release has no server of that kind.",
                 hint=f"Unset {name}, or use a release with the server tier.",
             )
     given = {name: value for name, value in overrides.items() if value is not None}
@@ -261,5 +286,6 @@ def load_settings(**overrides: object) -> Settings:
 def _told(error: dict[str, Any]) -> str:
     """What is wrong with a setting and what it got; a key is never shown."""
     name = "_".join(map(str, error["loc"])).upper()
+    name = name if name == "DATABASE_URL" else f"PEGASUS_{name}"
     got = "" if name in _SECRET else f" (it is {str(error['input'])[:100]!r})"
-    return f"PEGASUS_{name}: {error['msg']}{got}"
+    return f"{name}: {error['msg']}{got}"

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pegasus.access import service as access
+from pegasus.adapters.postgres import PostgresRelationalStore
 from pegasus.adapters.sqlite import SqliteRelationalStore
 from pegasus.domain import Filters
 from pegasus.errors import Invalid, Unavailable
@@ -41,11 +42,14 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "migrated.sqlite3"
 
 
-@pytest.fixture(params=["sqlite"])
-def store(migrated_sqlite: Path, tmp_path: Path) -> Iterator[RelationalStore]:
+@pytest.fixture(params=["sqlite", "postgres"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RelationalStore]:
     """An empty store at the newest schema."""
-    shutil.copy(migrated_sqlite, tmp_path / "test.sqlite3")
-    opened = SqliteRelationalStore(tmp_path / "test.sqlite3")
+    if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("migrated_sqlite"), tmp_path / "test.sqlite3")
+        opened: RelationalStore = SqliteRelationalStore(tmp_path / "test.sqlite3")
+    else:
+        opened = PostgresRelationalStore(request.getfixturevalue("postgres_database"))
     yield opened
     opened.close()
 

@@ -6,7 +6,6 @@ import fcntl
 import json
 import re
 import shutil
-import sqlite3
 import threading
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from stores import differences
 
 from pegasus import bootstrap
 from pegasus.adapters.files import FolderFileStore
-from pegasus.adapters.sqlite import SqliteRelationalStore
 from pegasus.bootstrap import embedded, local_access, truth
 from pegasus.client import Client
 from pegasus.data_directory import data_directory
@@ -306,7 +304,9 @@ class TestWriting:
         folder = tmp_path / "data"
         shutil.copytree(made["folder"], folder)
         with truth(folder) as (relational, _), relational.read() as tx:
-            key = tx.one("SELECT file_key FROM document_versions WHERE document_id = :id", {"id": made["pdf"]})[0]
+            key = tx.one("SELECT file_key FROM document_versions WHERE document_id = :id", {"id": made["pdf"]})[
+                "file_key"
+            ]
         path = folder / "files" / key
         path.unlink() if harm == "missing" else path.write_bytes(b"something else")
         with pytest.raises((NotFound, Invalid), match=key):
@@ -328,6 +328,7 @@ class TestRefusals:
         with stopped(tmp_path / "data") as application, application.relational.read() as tx:
             assert tx.one("SELECT 1 FROM documents")
 
+    @pytest.mark.sqlite
     def test_what_cannot_be_opened_is_not_overwritten(self, saved: Path, tmp_path: Path) -> None:
         (tmp_path / "pegasus.sqlite3").write_bytes(b"not a database, but whose?" * 100)
         with pytest.raises(Conflict, match="only where there are none"):
@@ -451,12 +452,11 @@ class TestOlderVersions:
         bring_back(tmp_path / "a", tmp_path / "data")
         with truth(tmp_path / "data") as (relational, _):
             assert rows(relational)["workspaces"] == [{**tables["workspaces"], "erasing_at": None}]
-        with sqlite3.connect(tmp_path / "data" / "pegasus.sqlite3") as connection:
-            assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == (HEAD,)
-        connection.close()
+            with relational.read() as tx:
+                assert tx.one("SELECT version_num FROM alembic_version")["version_num"] == HEAD
 
     def test_a_directory_of_the_first_schema_is_upgraded_in_place(self, tmp_path: Path) -> None:
-        relational = SqliteRelationalStore(tmp_path / "pegasus.sqlite3")
+        relational = bootstrap._open_relational(tmp_path, None)
         relational.migrate("0001")
         with relational.write() as tx:
             tx.execute("INSERT INTO workspaces (id, name, created_at) VALUES ('w', 'old', 1)")

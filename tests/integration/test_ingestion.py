@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
+from stores import values
 
 from pegasus.access import service as access
 from pegasus.adapters import sqlite
@@ -88,7 +89,7 @@ class Workspace:
 
     def rows(self, statement: str, **parameters: Any) -> list[Any]:
         with self.relational.read() as tx:
-            return [tuple(row) for row in tx.all(statement, {"w": self.id, **parameters})]
+            return [values(row) for row in tx.all(statement, {"w": self.id, **parameters})]
 
     def document(self, document_id: str) -> Document:
         with self.relational.read() as tx:

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import finished
-from stores import differences
+from stores import differences, values
 
 from pegasus.access import service as access
 from pegasus.access.scopes import Scope
+from pegasus.adapters.postgres import PostgresRelationalStore
 from pegasus.application import Application
 from pegasus.bootstrap import embedded
 from pegasus.client import Client
@@ -57,7 +58,16 @@ class Installation:
         return self.application.search._graph
 
     def sql(self, statement: str, *parameters: Any) -> list[Any]:
-        """As somebody would who opens the file with another program."""
+        """As somebody would who opens the rows with another program."""
+        if isinstance(self.application.relational, PostgresRelationalStore):
+            named = {f"p{n}": value for n, value in enumerate(parameters)}
+            for name in named:
+                statement = statement.replace("?", f":{name}", 1)
+            with self.application.relational.write() as tx:
+                if statement.startswith("SELECT"):
+                    return [values(row) for row in tx.all(statement, named)]
+                tx.execute(statement, named)
+                return []
         with closing(sqlite3.connect(self.directory / "pegasus.sqlite3", timeout=10)) as connection, connection:
             return connection.execute(statement, parameters).fetchall()
 
@@ -208,13 +218,17 @@ def unindex_words(i: Installation, document: str) -> None:
 
 
 def forge_words(i: Installation, document: str) -> None:
+    if isinstance(i.application.relational, PostgresRelationalStore):
+        i.sql("UPDATE words SET vector = vector || 'forged:1'::tsvector WHERE passage_id = ?", i.passages(document)[0])
+        return
     table = f"words_{i.workspace_id.replace('-', '')}"
     (seq,) = i.sql("SELECT seq FROM passages WHERE id = ?", i.passages(document)[0])[0]
     i.sql(f"INSERT INTO {table} (rowid, title, heading, text) VALUES (?, '', '', 'forged words')", seq)
 
 
 def drop_words(i: Installation, _document: str) -> None:
-    i.sql(f"DROP TABLE words_{i.workspace_id.replace('-', '')}")
+    with i.application.relational.write() as tx:
+        tx.drop_words(i.workspace_id)
 
 
 def forget_job(i: Installation, document: str) -> None:
@@ -471,6 +485,7 @@ def test_an_erasure_is_purged_by_itself_after_a_time_and_not_over_and_over(insta
     assert due(0) == 0
 
 
+@pytest.mark.sqlite
 def test_no_byte_of_an_erased_document_is_left_after_compaction(installation: Installation) -> None:
     kept = installation.add_text(story(installation.random, 1), "Kept")
     secret = "The zanzibarite crystal was hidden by Quillon Featherstonehaugh beneath the xylotheque."

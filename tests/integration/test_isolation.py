@@ -15,6 +15,7 @@ from conftest import finished
 
 from pegasus.access import service as access
 from pegasus.access.scopes import Scope
+from pegasus.adapters.postgres import PostgresTransaction
 from pegasus.adapters.sqlite import SqliteTransaction
 from pegasus.application import Application
 from pegasus.client import Client
@@ -188,15 +189,16 @@ def test_an_id_of_another_workspace_costs_the_same_work_as_one_of_nobody(
     run: list[str] = []
 
     def noting(call: Callable) -> Callable:
-        def noted(tx: SqliteTransaction, sql: str, *rest: Any) -> Any:
+        def noted(tx: Any, sql: str, *rest: Any) -> Any:
             if "AnyIO" in threading.current_thread().name:  # Not the workers
                 run.append(sql)
             return call(tx, sql, *rest)
 
         return noted
 
-    for name in ("execute", "one", "all"):
-        monkeypatch.setattr(SqliteTransaction, name, noting(getattr(SqliteTransaction, name)))
+    for kind in (SqliteTransaction, PostgresTransaction):
+        for name in ("execute", "one", "all"):
+            monkeypatch.setattr(kind, name, noting(getattr(kind, name)))
     statements = []
     for ids in (owner.ids, dict.fromkeys(owner.ids, NOBODY)):
         run.clear()

@@ -129,7 +129,9 @@ class TestNextStart:
             with pytest.raises(Conflict, match="Another pegasus command is using"):
                 running_server(directory)
 
-    @pytest.mark.parametrize("name", ["pegasus.sqlite3", "graph.ladybug", "vectors/chroma.sqlite3"])
+    @pytest.mark.parametrize("name", [
+        pytest.param("pegasus.sqlite3", marks=pytest.mark.sqlite), "graph.ladybug", "vectors/chroma.sqlite3",
+    ])  # fmt: skip
     def test_a_damaged_store_is_named_with_what_to_do(self, settings: Settings, name: str) -> None:
         damaged = settings.data / name
         damaged.parent.mkdir(parents=True)

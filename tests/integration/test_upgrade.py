@@ -17,6 +17,8 @@ from pegasus.identifiers import new_id
 from pegasus.jobs import service as jobs
 from pegasus.settings import load_settings
 
+pytestmark = pytest.mark.sqlite
+
 
 def states(application: Application, workspace_id: str) -> dict[str, JobState]:
     with application.relational.read() as tx:

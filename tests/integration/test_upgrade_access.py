@@ -20,6 +20,8 @@ from pegasus.migrations import HEAD
 from pegasus.server import serving_in_background
 from pegasus.settings import load_settings
 
+pytestmark = pytest.mark.sqlite
+
 # As the release with schema 0001 wrote it.
 INSERT_KEY = (
     "INSERT INTO api_keys (id, workspace_id, name, hint, key_sha256, created_at)"

@@ -24,7 +24,7 @@ from stores import differences
 from pegasus import bootstrap
 from pegasus.access import service as access
 from pegasus.access.scopes import Principal, Scope
-from pegasus.adapters.sqlite import SqliteRelationalStore
+from pegasus.adapters.sqlite import SqliteTransaction
 from pegasus.application import Application
 from pegasus.bootstrap import embedded, local_access, truth
 from pegasus.client import Client, ProblemError
@@ -37,6 +37,7 @@ from pegasus.integrity.backup import back_up
 from pegasus.integrity.encryption import Key, unlock
 from pegasus.integrity.restore import check
 from pegasus.jobs import service as jobs
+from pegasus.ports import RelationalStore
 from pegasus.server import serving_in_background
 from pegasus.sources import service as sources
 
@@ -219,7 +220,10 @@ def test_nothing_of_it_remains_and_the_others_are_untouched(installation: Instal
         assert word not in everything
     with application.relational.read() as tx:
         assert not tx.one(
-            "SELECT 1 FROM sqlite_master WHERE name LIKE '%' || :hex || '%'", {"hex": gone.id.replace("-", "")}
+            "SELECT 1 FROM sqlite_master WHERE name LIKE '%' || :w || '%'"
+            if isinstance(tx, SqliteTransaction)
+            else "SELECT 1 FROM words WHERE workspace_id = :w UNION SELECT 1 FROM word_counts WHERE workspace_id = :w",
+            {"w": gone.id.replace("-", "") if isinstance(tx, SqliteTransaction) else gone.id},
         )
     assert not (installation.directory / "files" / gone.id).exists()
     assert gone.id not in {item["id"] for item in installation.operator.call("GET", "/v1/workspaces")["items"]}
@@ -441,10 +445,10 @@ def test_it_goes_on_wherever_it_was_interrupted_and_still_tells_of_all(
 
 def receipt_after(folder: Path, filled: tuple[Path, Tenant, Tenant], survived: int | None) -> Any:
     """The receipt of an erasure whose process died after so many transactions; None where there were no more."""
-    write, count = SqliteRelationalStore.write, 0
+    count = 0
 
     @contextmanager
-    def dying(self: SqliteRelationalStore) -> Iterator[Any]:
+    def dying(self: RelationalStore) -> Iterator[Any]:
         nonlocal count
         if survived is not None and count >= survived:
             raise Killed
@@ -453,7 +457,8 @@ def receipt_after(folder: Path, filled: tuple[Path, Tenant, Tenant], survived: i
         count += 1
 
     with pytest.MonkeyPatch.context() as patch, stopped(folder) as application:
-        patch.setattr(SqliteRelationalStore, "write", dying)
+        write = type(application.relational).write
+        patch.setattr(type(application.relational), "write", dying)
         try:
             run_to_its_end(application)
         except Killed:

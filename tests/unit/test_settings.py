@@ -93,7 +93,7 @@ def test_a_file_that_is_no_text_is_an_error_for_a_person(settings_file: Path) ->
         load_settings()
 
 
-SERVER_TIER = ("DATABASE_URL", "REDIS_URL", "PEGASUS_CACHE_URL")
+SERVER_TIER = ("REDIS_URL", "PEGASUS_CACHE_URL")
 
 
 @pytest.mark.parametrize("name", SERVER_TIER)
@@ -169,6 +169,39 @@ def test_neptune_is_asked_with_signatures(monkeypatch: pytest.MonkeyPatch) -> No
 def test_files_may_be_in_another_folder(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("PEGASUS_FILES_URL", value)
     assert load_settings().files == Path("/srv/my files")
+
+
+ADDRESS = "postgresql://pegasus:a-secret@db.internal:5432/pegasus"
+
+
+@pytest.mark.parametrize("address", [ADDRESS, ADDRESS.replace("postgresql:", "postgres:")])
+def test_the_address_of_postgresql_is_taken_and_not_shown(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("DATABASE_URL", address)
+    settings = load_settings()
+    assert settings.database_url
+    assert settings.database_url.get_secret_value() == address
+    assert "a-secret" not in repr(settings) + settings.model_dump_json()
+    monkeypatch.setenv("DATABASE_URL", "")
+    assert load_settings().database_url is None
+
+
+def test_the_address_of_postgresql_may_stand_in_the_file(settings_file: Path) -> None:
+    settings_file.write_text(f"DATABASE_URL={ADDRESS}\n")
+    assert load_settings().database_url
+
+
+def test_an_address_of_something_else_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "mysql://pegasus:a-secret@db/pegasus")
+    with pytest.raises(Misconfigured, match="^DATABASE_URL: .*postgresql://") as raised:
+        load_settings()
+    assert "a-secret" not in str(raised.value)
+
+
+def test_postgresql_without_its_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", ADDRESS)
+    monkeypatch.setattr("pegasus.settings.find_spec", lambda name: None)
+    with pytest.raises(Misconfigured, match=r"^DATABASE_URL: .*pegasus\[server\]"):
+        load_settings()
 
 
 def test_another_programs_variables_are_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:

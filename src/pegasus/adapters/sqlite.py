@@ -18,7 +18,8 @@ from pathlib import Path
 from pegasus.domain import Filters
 from pegasus.errors import Invalid, Misconfigured, Unavailable
 from pegasus.identifiers import is_id
-from pegasus.ports import Parameters, Table
+from pegasus.migrations import upgrade
+from pegasus.ports import Parameters, Table, referenced_first
 
 _READERS = 8
 _CACHE_KIBIBYTES = 16_384
@@ -65,20 +66,15 @@ class SqliteRelationalStore:
         """Bring the schema to ``revision``; Alembic is loaded only when there is something to do."""
         if self._revision() == revision:
             return
-        from alembic import command
-        from alembic.config import Config
         from sqlalchemy import create_engine, event
         from sqlalchemy.exc import OperationalError
 
-        config = Config()
-        config.set_main_option("script_location", "pegasus:migrations")
         # The driver would commit each change of the schema by itself, and a kill leave half of them.
         engine = create_engine(f"sqlite:///{self._path}", connect_args={"isolation_level": None})
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
         try:
             with _unavailable(OperationalError), engine.begin() as connection:
-                config.attributes["connection"] = connection
-                command.upgrade(config, revision)
+                upgrade(connection, revision)
         finally:
             engine.dispose()
 
@@ -96,7 +92,7 @@ class SqliteRelationalStore:
                 "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table'"
                 " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name <> 'alembic_version' ORDER BY name"
             )
-            return _referenced_first([_table(tx, row["name"]) for row in names])
+            return referenced_first([_table(tx, row["name"]) for row in names])
 
     @contextmanager
     def write(self) -> Iterator[SqliteTransaction]:
@@ -310,16 +306,6 @@ def _table(tx: SqliteTransaction, name: str) -> Table:
         frozenset(row["name"] for row in columns if row["type"] == "BLOB"),
         [(row["from"], row["table"], row["to"]) for row in references],
     )
-
-
-def _referenced_first(tables: Sequence[Table]) -> list[Table]:
-    ordered: dict[str, Table] = {}
-    while waiting := [table for table in tables if table.name not in ordered]:
-        ready = [t for t in waiting if {other for _, other, _ in t.references} <= {*ordered, t.name}]
-        ordered.update((table.name, table) for table in ready)
-        if not ready:
-            raise ValueError(f"the tables {[table.name for table in waiting]} reference each other in a circle")
-    return list(ordered.values())
 
 
 def _any_of(terms: Sequence[str]) -> str:

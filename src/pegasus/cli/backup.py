@@ -36,13 +36,14 @@ def backup(
     as_json: Json = False,
 ) -> None:
     """Save all documents, files, sessions, jobs and keys in one archive, also while the server runs."""
-    from pegasus.bootstrap import truth
+    from pegasus.bootstrap import database_of, truth
     from pegasus.integrity.backup import back_up
     from pegasus.printing import print_backup
 
     lock = _lock(passphrase_file, recipient)
     settings = quiet_settings(data)
-    with truth(settings.data, settings.files) as (relational, files), _bar() as progress:
+    opened = truth(settings.data, settings.files, database_of(settings))
+    with opened as (relational, files), _bar() as progress:
         made = back_up(
             relational, files, file.absolute(), lock=lock, keep_days=keep_days, force=force, progress=progress
         )

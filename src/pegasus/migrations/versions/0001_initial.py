@@ -1,6 +1,6 @@
 """The first schema: documents and their versions, passages, jobs, the graph's rows, sessions, access."""
 
-from alembic import op
+from pegasus.migrations.statements import run
 
 revision = "0001"
 down_revision = None
@@ -203,8 +203,37 @@ STATEMENTS = (
     )""",
     "CREATE INDEX messages_by_session ON messages (session_id, id)",
 )
+# The full text, which is FTS5's own affair in SQLite. A row for each passage that can be found by its words, which
+# outlives the passage where somebody forgot it; and for each workspace a short number, which every term of its
+# passages begins with, and what a relevance is reckoned from.
+FULL_TEXT = (
+    """CREATE TABLE word_counts (
+        workspace_id TEXT COLLATE "C" PRIMARY KEY,
+        number BIGINT GENERATED ALWAYS AS IDENTITY,
+        passages BIGINT NOT NULL,
+        terms BIGINT NOT NULL
+    )""",
+    """CREATE TABLE words (
+        passage_id TEXT COLLATE "C" PRIMARY KEY,
+        workspace_id TEXT COLLATE "C" NOT NULL,
+        digest TEXT COLLATE "C" NOT NULL,
+        terms BIGINT NOT NULL,
+        vector TSVECTOR NOT NULL
+    )""",
+    # Ranking reads many vectors: beside the row, not compressed. No pending list, which each search would go through.
+    "ALTER TABLE words SET (toast_tuple_target = 8160)",
+    "CREATE INDEX words_by_term ON words USING gin (vector) WITH (fastupdate = off)",
+    "CREATE INDEX words_by_workspace ON words (workspace_id)",
+)
+# SQLite's name for a list of texts as JSON.
+JSON_GROUP_ARRAY = (
+    """CREATE FUNCTION json_text_of(texts TEXT[]) RETURNS TEXT LANGUAGE sql IMMUTABLE AS
+        'SELECT array_to_json(texts)::text'""",
+    """CREATE AGGREGATE json_group_array(TEXT) (
+        SFUNC = array_append, STYPE = TEXT[], INITCOND = '{}', FINALFUNC = json_text_of
+    )""",
+)
 
 
 def upgrade() -> None:
-    for statement in STATEMENTS:
-        op.execute(statement)
+    run(STATEMENTS, postgresql=FULL_TEXT + JSON_GROUP_ARRAY)

@@ -4,6 +4,8 @@ from typing import Any
 
 from alembic import op
 
+from pegasus.migrations.statements import run
+
 revision = "0002"
 down_revision = "0001"
 
@@ -28,8 +30,7 @@ STATEMENTS = (
 
 
 def upgrade() -> None:
-    for statement in STATEMENTS:
-        op.execute(statement)
+    run(STATEMENTS)
     connection = op.get_bind()
     if connection.dialect.name == "sqlite":
         _index_words_over_views(connection.connection.dbapi_connection)

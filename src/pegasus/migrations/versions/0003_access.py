@@ -1,6 +1,6 @@
 """What a key may do and for how long, its limits, and the audit log."""
 
-from alembic import op
+from pegasus.migrations.statements import run
 
 revision = "0003"
 down_revision = "0002"
@@ -35,7 +35,6 @@ STATEMENTS = (
         sha256 TEXT NOT NULL
     )""",
 )
-# Of SQLite; PostgreSQL has its own way to refuse.
 TRIGGERS = (
     """CREATE TRIGGER audit_events_are_not_changed BEFORE UPDATE ON audit_events
         BEGIN SELECT RAISE(ABORT, 'audit events are never changed'); END""",
@@ -43,11 +42,22 @@ TRIGGERS = (
         WHEN NOT EXISTS (SELECT 1 FROM workspaces WHERE id = OLD.workspace_id AND erasing_at IS NOT NULL)
         BEGIN SELECT RAISE(ABORT, 'audit events go only with their workspace'); END""",
 )
+POSTGRESQL_TRIGGERS = (
+    """CREATE FUNCTION refuse_changed_audit_event() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN RAISE integrity_constraint_violation USING MESSAGE = 'audit events are never changed'; END $$""",
+    """CREATE FUNCTION refuse_deleted_audit_event() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF EXISTS (SELECT 1 FROM workspaces WHERE id = OLD.workspace_id AND erasing_at IS NOT NULL) THEN
+                RETURN OLD;
+            END IF;
+            RAISE integrity_constraint_violation USING MESSAGE = 'audit events go only with their workspace';
+        END $$""",
+    """CREATE TRIGGER audit_events_are_not_changed BEFORE UPDATE ON audit_events
+        FOR EACH ROW EXECUTE FUNCTION refuse_changed_audit_event()""",
+    """CREATE TRIGGER audit_events_are_not_deleted BEFORE DELETE ON audit_events
+        FOR EACH ROW EXECUTE FUNCTION refuse_deleted_audit_event()""",
+)
 
 
 def upgrade() -> None:
-    for statement in STATEMENTS:
-        op.execute(statement)
-    if op.get_bind().dialect.name == "sqlite":
-        for trigger in TRIGGERS:
-            op.execute(trigger)
+    run(STATEMENTS, sqlite=TRIGGERS, postgresql=POSTGRESQL_TRIGGERS)

@@ -1,6 +1,6 @@
 """Sources: where documents come from by themselves, what was found there, and the runs that looked."""
 
-from alembic import op
+from pegasus.migrations.statements import run
 
 revision = "0004"
 down_revision = "0003"
@@ -61,5 +61,4 @@ STATEMENTS = (
 
 
 def upgrade() -> None:
-    for statement in STATEMENTS:
-        op.execute(statement)
+    run(STATEMENTS)

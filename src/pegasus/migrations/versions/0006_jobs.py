@@ -1,6 +1,6 @@
 """Jobs that account for themselves: how each attempt ended badly, crashes counted, claims that take turns."""
 
-from alembic import op
+from pegasus.migrations.statements import run
 
 revision = "0006"
 down_revision = "0005"
@@ -33,5 +33,4 @@ STATEMENTS = (
 
 
 def upgrade() -> None:
-    for statement in STATEMENTS:
-        op.execute(statement)
+    run(STATEMENTS)

@@ -1,0 +1,421 @@
+"""The relational store in PostgreSQL, for several processes at a time.
+
+Nothing is kept in a session: settings, locks and the workspace live as long as their transaction, and no statement is
+prepared by name. So connections may go through PgBouncer in transaction mode or RDS Proxy. Full text is in
+``postgres_words``.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from itertools import count
+from typing import Any
+
+import psycopg
+from psycopg import errors
+from psycopg.abc import AdaptContext
+from psycopg.adapt import AdaptersMap, Loader
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import DictRow, dict_row
+from psycopg.types.numeric import Int8Dumper
+from psycopg.types.string import StrDumper
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from pegasus.adapters.postgres_words import PostgresWords
+from pegasus.errors import Invalid, Misconfigured, TimedOut, Unavailable
+from pegasus.migrations import upgrade
+from pegasus.ports import Parameters, Table, referenced_first
+
+Connection = psycopg.Connection[DictRow]
+
+_CONNECT_SECONDS, _POOL_SECONDS, _PING_SECONDS = 5, 10.0, 2.0
+# A peer that has gone without a word, as in a failover, is noticed after a minute and not after two hours.
+_CONNECTION: dict[str, str | int] = {
+    "connect_timeout": _CONNECT_SECONDS,
+    "application_name": "pegasus",
+    "client_encoding": "utf8",
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+# A writer waits for those before it, which may store long documents; a row is never held for so long.
+_WRITERS_WAIT_SECONDS, _LOCK_SECONDS, _STATEMENT_SECONDS, _IDLE_SECONDS = 60, 10, 120, 600
+_MIGRATION_WAIT_SECONDS, _MIGRATION_LOCK_SECONDS = 300, 10
+# Any numbers, as long as they are nobody else's in this database.
+_MIGRATION_LOCK, _WRITER_LOCK = 7_345_001, 7_345_002
+_FETCHED_AT_ONCE = 500
+_BOOKKEEPING = ("alembic_version", "words", "word_counts")
+
+
+class PostgresRelationalStore:
+    """``url`` is a libpq address; ``connections`` read at a time, half as many more write."""
+
+    def __init__(self, url: str, connections: int = 8) -> None:
+        self._address = _checked(url)
+        _try_out(self._address)
+        # Two pools: who reads may come to write, and must not wait for connections that wait for its own.
+        self._readers = _pool(self._address, "pegasus-read", connections)
+        self._writers = _pool(self._address, "pegasus-write", max(1, connections // 2))
+
+    def migrate(self, revision: str) -> None:
+        """Bring the schema to ``revision``; Alembic is loaded only when there is something to do."""
+        if self._revision() == revision:
+            return
+        from sqlalchemy import create_engine
+        from sqlalchemy.exc import OperationalError
+        from sqlalchemy.pool import NullPool
+
+        engine = create_engine(
+            "postgresql+psycopg://", creator=lambda: psycopg.connect(self._address), poolclass=NullPool
+        )
+        try:
+            with _told(), engine.begin() as connection:
+                for statement in (
+                    f"SET LOCAL lock_timeout = '{_MIGRATION_WAIT_SECONDS}s'",
+                    f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})",
+                    # From here on: a step that has to wait for a table makes everybody wait behind it.
+                    f"SET LOCAL lock_timeout = '{_MIGRATION_LOCK_SECONDS}s'",
+                ):
+                    connection.exec_driver_sql(statement)
+                upgrade(connection, revision)
+        except OperationalError as error:
+            raise Unavailable(
+                f"The schema cannot be changed now: {_first_line(error.orig)}.",
+                hint="Nothing was changed. Try again when fewer long transactions are open.",
+            ) from error
+        finally:
+            engine.dispose()
+
+    def _revision(self) -> str | None:
+        with self.read() as tx:
+            if tx.one("SELECT to_regclass('alembic_version') AS found")["found"] is None:  # type: ignore[index]
+                return None
+            row = tx.one("SELECT version_num FROM alembic_version")
+        return row["version_num"] if row else None
+
+    def tables(self) -> list[Table]:
+        with self.read() as tx:
+            names = tx.all(
+                "SELECT relname AS name FROM pg_class WHERE relkind = 'r'"
+                " AND relnamespace = current_schema::regnamespace ORDER BY relname"
+            )
+            return referenced_first([_table(tx, row["name"]) for row in names if row["name"] not in _BOOKKEEPING])
+
+    @contextmanager
+    def write(self) -> Iterator[PostgresTransaction]:
+        begin = (
+            f"{_begin('READ COMMITTED')}; SET LOCAL lock_timeout = '{_WRITERS_WAIT_SECONDS}s';"
+            f" SELECT pg_advisory_xact_lock({_WRITER_LOCK}); SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'"
+        )
+        with _told(), self._begun(self._writers, begin) as connection:
+            yield PostgresTransaction(connection)
+            if connection.info.transaction_status == psycopg.pq.TransactionStatus.INERROR:
+                # The server would answer COMMIT with a silent ROLLBACK.
+                raise Unavailable("A statement of this transaction had failed; nothing of it was kept.")
+            connection.execute("COMMIT")
+
+    @contextmanager
+    def read(self) -> Iterator[PostgresTransaction]:
+        with _told(), self._begun(self._readers, _begin("REPEATABLE READ READ ONLY")) as connection:
+            yield PostgresTransaction(connection)
+
+    @contextmanager
+    def _begun(self, pool: ConnectionPool[Connection], begin: str) -> Iterator[Connection]:
+        """A connection with an open transaction, which is rolled back when the block leaves it open."""
+        connection = _begin_on_any(pool, begin)
+        try:
+            yield connection
+        finally:
+            try:
+                if not connection.closed and connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+                    connection.execute("ROLLBACK")
+            except psycopg.Error:
+                connection.close()  # Whatever it was in the middle of, the server rolls it back.
+            pool.putconn(connection)
+
+    def damage(self) -> list[str]:
+        with self.read() as tx:
+            invalid = tx.all(
+                "SELECT c.relname AS name FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
+                " WHERE NOT i.indisvalid AND c.relnamespace = current_schema::regnamespace"
+            )
+            unchecked = tx.all(
+                "SELECT conname AS name, conrelid::regclass::text AS of FROM pg_constraint"
+                " WHERE NOT convalidated AND connamespace = current_schema::regnamespace"
+            )
+            pages = tx.one(
+                "SELECT coalesce(checksum_failures, 0) AS n FROM pg_stat_database WHERE datname = current_database()"
+            )
+        return [
+            *(f"the index {row['name']} is not valid" for row in invalid),
+            *(f"the constraint {row['name']} of {row['of']} was never checked" for row in unchecked),
+            *([f"{pages['n']} pages did not fit their checksums"] if pages and pages["n"] else []),
+        ]
+
+    def compact(self) -> None:
+        names = [table.name for table in self.tables()] + [name for name in _BOOKKEEPING if name != "alembic_version"]
+        with _told(), psycopg.connect(self._address, autocommit=True) as connection:
+            for name in names:
+                # All rows go to a new file and the old one is deleted; whoever uses the table waits meanwhile.
+                connection.execute(f"VACUUM (FULL, ANALYZE) {name}")
+
+    def ping(self) -> None:
+        with _told(), self._readers.connection(_PING_SECONDS) as connection:
+            connection.execute("SELECT 1")
+
+    def close(self) -> None:
+        self._readers.close()
+        self._writers.close()
+
+
+class PostgresTransaction(PostgresWords):
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._cursors = count()
+
+    def execute(self, sql: str, parameters: Parameters = {}) -> int:
+        return self._run(sql, parameters).rowcount
+
+    def execute_many(self, sql: str, rows: Sequence[Parameters]) -> None:
+        if rows:
+            statement, names = _translated(sql, frozenset())
+            with self._connection.cursor() as cursor:
+                cursor.executemany(statement, [[row[name] for name in names] for row in rows])
+
+    def all(self, sql: str, parameters: Parameters = {}) -> list[DictRow]:
+        return self._run(sql, parameters).fetchall()
+
+    def each(self, sql: str, parameters: Parameters = {}) -> Iterator[DictRow]:
+        cursor = f"each_{next(self._cursors)}"
+        self._run(f"DECLARE {cursor} NO SCROLL CURSOR FOR {sql}", parameters)
+        while rows := self._connection.execute(f"FETCH {_FETCHED_AT_ONCE} FROM {cursor}").fetchall():
+            yield from rows
+        self._connection.execute(f"CLOSE {cursor}")
+
+    def one(self, sql: str, parameters: Parameters = {}) -> DictRow | None:
+        return self._run(sql, parameters).fetchone()
+
+    def load(self, table: Table, rows: Sequence[Parameters]) -> None:
+        columns, values = ", ".join(table.columns), ", ".join(f":{column}" for column in table.columns)
+        try:
+            self.execute_many(f"INSERT INTO {table.name} ({columns}) VALUES ({values})", rows)
+        except (KeyError, psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError) as error:
+            raise Invalid(f"Rows do not fit the table {table.name}: {_first_line(error)}.") from error
+
+    def _run(self, sql: str, parameters: Parameters) -> psycopg.Cursor[DictRow]:
+        missing = frozenset(name for name, value in parameters.items() if value is None)
+        statement, names = _translated(sql, missing)
+        return self._connection.execute(statement, [parameters[name] for name in names] if names else None)
+
+
+# Literals, quoted names, comments and casts are left as they are.
+_PARTS = re.compile(
+    r"""(?P<kept>'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/|::)|:(?P<name>[A-Za-z_]\w*)|(?P<like>\bLIKE\b)""",
+    re.DOTALL,
+)
+
+
+@lru_cache(maxsize=2_000)
+def _translated(sql: str, missing: frozenset[str]) -> tuple[bytes, list[str]]:
+    """SQL with ``:name`` parameters as PostgreSQL takes it, and the names in the order of their numbers.
+
+    What is missing becomes NULL: of a parameter that is only compared with nothing, the server could not tell the type.
+    LIKE takes no notice of the case of ASCII letters, as in SQLite.
+    """
+    names: list[str] = []
+
+    def translate(match: re.Match[str]) -> str:
+        name = match["name"]
+        if name is None:
+            return "ILIKE" if match["like"] else match["kept"]
+        if name in missing:
+            return "NULL"
+        if name not in names:
+            names.append(name)
+        return f"${names.index(name) + 1}"
+
+    return _PARTS.sub(translate, sql).encode(), names
+
+
+class _IntDumper(Int8Dumper):
+    """All whole numbers, and truth as one, are of one type, as in SQLite."""
+
+    def dump(self, obj: Any) -> bytes | bytearray | memoryview | None:
+        return super().dump(int(obj))
+
+
+class _TruthLoader(Loader):
+    def load(self, data: bytes | bytearray | memoryview) -> int:
+        return int(bytes(data) == b"t")
+
+
+class _SumLoader(Loader):
+    """The sum of whole numbers, which PostgreSQL gives as a decimal."""
+
+    def load(self, data: bytes | bytearray | memoryview) -> int | float:
+        digits = bytes(data).decode()
+        return int(digits) if digits.lstrip("-").isdigit() else float(digits)
+
+
+class _Types(AdaptContext):
+    """Values go to the server with their types, and come back as SQLite would give them."""
+
+    def __init__(self) -> None:
+        self._adapters = AdaptersMap(psycopg.adapters)
+        self._adapters.register_dumper(str, StrDumper)
+        self._adapters.register_dumper(int, _IntDumper)
+        self._adapters.register_dumper(bool, _IntDumper)
+        self._adapters.register_loader("bool", _TruthLoader)
+        self._adapters.register_loader("numeric", _SumLoader)
+
+    @property
+    def adapters(self) -> AdaptersMap:
+        return self._adapters
+
+    @property
+    def connection(self) -> None:
+        return None
+
+
+def _checked(url: str) -> str:
+    """The address with what Pegasus asks of every connection. It may have a password: no error shows it."""
+    try:
+        given = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        raise Misconfigured(
+            "DATABASE_URL is not an address of PostgreSQL.",
+            hint="Write it as postgresql://user:password@host:5432/database, with %-codes for special characters.",
+        ) from None
+    # What the address says itself goes first.
+    return make_conninfo(url, **{name: value for name, value in _CONNECTION.items() if name not in given})
+
+
+def _try_out(address: str) -> None:
+    """Raises ``Misconfigured`` for what time does not mend, ``Unavailable`` for what it may."""
+    place = "{host}:{port}/{dbname}".format_map({"host": "", "port": "5432", "dbname": "", **conninfo_to_dict(address)})
+    try:
+        with psycopg.connect(address, autocommit=True) as connection:
+            encoding = connection.info.parameter_status("server_encoding")
+    except (errors.InvalidPassword, errors.InvalidAuthorizationSpecification, errors.InvalidCatalogName) as error:
+        raise Misconfigured(
+            f"PostgreSQL at {place} refuses: {_first_line(error)}.", hint="Mend DATABASE_URL."
+        ) from error
+    except psycopg.OperationalError as error:
+        raise Unavailable(
+            f"PostgreSQL at {place} cannot be reached: {_first_line(error)}.",
+            hint="Is it running, is DATABASE_URL right, does a firewall stand between?",
+        ) from error
+    if encoding != "UTF8":
+        raise Misconfigured(
+            f"The database at {place} stores text in {encoding}.",
+            hint="Create one with: CREATE DATABASE pegasus TEMPLATE template0 ENCODING 'UTF8'",
+        )
+
+
+def _pool(address: str, name: str, connections: int) -> ConnectionPool[Connection]:
+    return ConnectionPool(
+        address,
+        name=name,
+        min_size=1,
+        max_size=connections,
+        timeout=_POOL_SECONDS,
+        open=True,
+        kwargs={
+            "autocommit": True,  # Transactions are begun and ended by name, with all that belongs to them.
+            "prepare_threshold": None,
+            "cursor_factory": psycopg.RawCursor,
+            "row_factory": dict_row,
+            "context": _Types(),
+        },
+    )
+
+
+def _begin(mode: str) -> str:
+    return (
+        f"BEGIN ISOLATION LEVEL {mode}; SET LOCAL statement_timeout = '{_STATEMENT_SECONDS}s';"
+        f" SET LOCAL idle_in_transaction_session_timeout = '{_IDLE_SECONDS}s'"
+    )
+
+
+def _begin_on_any(pool: ConnectionPool[Connection], begin: str) -> Connection:
+    """A connection on which the transaction has begun. Those that were lost while nobody used them are passed over:
+    nothing was asked of them yet, so this is the one place where trying again is safe."""
+    until = time.monotonic() + _POOL_SECONDS
+    while True:
+        connection = pool.getconn(max(0.1, until - time.monotonic()))
+        try:
+            connection.execute(begin)
+        except psycopg.Error:
+            lost = connection.closed
+            if not lost:
+                connection.execute("ROLLBACK")
+            pool.putconn(connection)
+            if not lost or time.monotonic() > until:
+                raise
+        else:
+            return connection
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Errors of the driver as those of Pegasus. A row that does not fit stays what it is, as with SQLite."""
+    try:
+        yield
+    except psycopg.IntegrityError:
+        raise
+    except errors.QueryCanceled as error:
+        raise TimedOut(
+            f"PostgreSQL took longer than {_STATEMENT_SECONDS} seconds.", hint="Try again when less is going on."
+        ) from error
+    except psycopg.DataError as error:
+        raise Invalid(f"PostgreSQL cannot store this: {_first_line(error)}.") from error
+    except PoolTimeout as error:
+        raise Unavailable(
+            "PostgreSQL cannot be reached, or all connections to it are in use.",
+            hint="See whether it is running; PEGASUS_DATABASE_CONNECTIONS is how many there may be.",
+        ) from error
+    except psycopg.Error as error:
+        raise Unavailable(
+            f"PostgreSQL cannot do this now: {_first_line(error)}.",
+            hint="Try again; if it stays so, see whether the server is running and has space.",
+        ) from error
+
+
+def _first_line(error: BaseException | None) -> str:
+    """What the server says, without the details, which quote rows."""
+    said = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+    return (said or str(error).partition("\n")[0]).rstrip(".")
+
+
+def _table(tx: PostgresTransaction, name: str) -> Table:
+    columns = tx.all(
+        "SELECT attname AS name, atttypid = 'bytea'::regtype AS binary FROM pg_attribute"
+        " WHERE attrelid = to_regclass(:name) AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+        {"name": name},
+    )
+    key = tx.all(
+        "SELECT a.attname AS name FROM pg_constraint c CROSS JOIN unnest(c.conkey) WITH ORDINALITY k (number, place)"
+        " JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.number"
+        " WHERE c.conrelid = to_regclass(:name) AND c.contype = 'p' ORDER BY k.place",
+        {"name": name},
+    )
+    references = tx.all(
+        "SELECT a.attname AS column, t.relname AS other, o.attname AS named FROM pg_constraint c"
+        " JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1]"
+        " JOIN pg_class t ON t.oid = c.confrelid"
+        " JOIN pg_attribute o ON o.attrelid = c.confrelid AND o.attnum = c.confkey[1]"
+        " WHERE c.conrelid = to_regclass(:name) AND c.contype = 'f' ORDER BY c.conname",
+        {"name": name},
+    )
+    return Table(
+        name,
+        [row["name"] for row in columns],
+        [row["name"] for row in key],
+        frozenset(row["name"] for row in columns if row["binary"]),
+        [(row["column"], row["other"], row["named"]) for row in references],
+    )
