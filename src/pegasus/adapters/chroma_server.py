@@ -13,13 +13,14 @@ import json
 import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import httpx
 import numpy as np
 import structlog
 
-from pegasus.errors import Misconfigured, Unavailable
+from pegasus.errors import Misconfigured, PegasusError, Unavailable
 from pegasus.ports import Vector, Vectors
 
 log = structlog.get_logger(__name__)
@@ -185,7 +186,6 @@ class ChromaServerVectorStore:
         return self._in_collection(workspace_id, lambda path: self._call("POST", f"{path}/get", asked)) or {"ids": []}
 
     def rebuild(self, pages: Iterable[tuple[str, Sequence[str], Vectors]]) -> None:
-        self._sweep()  # What a rebuild that was killed has left.
         fresh = uuid.uuid4().hex
         try:
             for workspace_id, ids, vectors in pages:
@@ -194,9 +194,12 @@ class ChromaServerVectorStore:
                     self._call("POST", f"{_PLACE}/{found}/upsert", body)
             pointer = self._make_collection(_POINTER, {"generation": _FIRST_GENERATION})
             self._call("PUT", f"{_PLACE}/{pointer}", {"new_metadata": {"generation": fresh}})
-        finally:
-            self._collections.clear()
-            self._sweep()  # The old generation, or, when it failed, the new one.
+        except BaseException:
+            with suppress(PegasusError):  # The next rebuild sweeps, too.
+                self._sweep()
+            raise
+        self._collections.clear()
+        self._sweep()
 
     def _sweep(self) -> None:
         """Delete the collections of every generation but the one that is read."""
