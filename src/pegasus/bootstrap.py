@@ -30,7 +30,8 @@ from pegasus.ingestion.service import EntityFinder, Indexer
 from pegasus.ingestion.tasks import IngestTask, UnpackTask
 from pegasus.integrity.check import Check
 from pegasus.integrity.erasure import Eraser
-from pegasus.integrity.rebuild import RebuildTask
+from pegasus.integrity.rebuild import GRAPH, RebuildTask, compact_when_due
+from pegasus.integrity.rebuild import enqueue as enqueue_rebuild
 from pegasus.integrity.repair import Repairer
 from pegasus.integrity.service import IntegrityService
 from pegasus.integrity.tasks import EraseTask, RepairTask
@@ -48,6 +49,7 @@ from pegasus.sources.scheduler import scheduling
 from pegasus.sources.tasks import SourceTask
 from pegasus.store_urls import Bucket, GraphServer, VectorServer
 from pegasus.text.entities import find_mentions
+from pegasus.text.feed import ReadFeed
 
 if TYPE_CHECKING:
     from pegasus.integrity.archive import Manifest
@@ -246,6 +248,10 @@ def build(settings: Settings, directory: Path) -> Application:
     limit_arenas()
     stores = open_stores(settings, directory)
     relational, vectors, graph, files = stores.relational, stores.vectors, stores.graph, stores.files
+    if graph.lost_its_end:
+        log.warning("bootstrap.graph_lost_its_end", next="It is made anew from the rows, by a job.")
+        with relational.write() as tx:
+            enqueue_rebuild(tx, access.ensure_workspace(tx), [GRAPH])
     extractor = KreuzbergTextExtractor(
         timeout_seconds=settings.parse_timeout_seconds, memory_bytes=settings.parse_memory_bytes
     )
@@ -259,6 +265,7 @@ def build(settings: Settings, directory: Path) -> Application:
     repairer = Repairer(relational, vectors, graph, files, indexer, settings.max_upload_bytes)
     rebuild = RebuildTask(relational, vectors, graph)
     eraser = Eraser(relational, files, indexer)
+    open_reader = _source_readers(settings, extractor.read_feed)
     tasks: dict[str, Task] = {
         "ingest": IngestTask(relational, files, extractor, indexer, signal, settings.max_text_characters),
         "erase": EraseTask(eraser),
@@ -267,7 +274,7 @@ def build(settings: Settings, directory: Path) -> Application:
         "rebuild": rebuild,
         "compact": rebuild,
         "unpack": UnpackTask(relational, files, signal, settings.max_upload_bytes, settings.max_archive_bytes),
-        "source": SourceTask(relational, files, _source_readers(settings), signal, settings.max_upload_bytes),
+        "source": SourceTask(relational, files, open_reader, signal, settings.max_upload_bytes),
     }
     lane_settings = LaneSettings(settings.job_max_attempts, settings.job_lease_seconds, settings.job_step_seconds)
     workers = tuple(LaneWorker(lane, relational, tasks, signal, lane_settings, release_freed_memory) for lane in Lane)
@@ -286,7 +293,7 @@ def build(settings: Settings, directory: Path) -> Application:
         signal=signal,
         workers=workers,
         doorkeeper=Doorkeeper(relational, InMemoryRateLimiter(), rates),
-        reaper=Reaper(relational, _chores(settings)),
+        reaper=Reaper(relational, _chores(settings, purging=vectors.purges and graph.purges)),
         search=search,
         chat=ChatService(relational, search, ExtractiveAgent(embedder)),
         graph=GraphService(relational, graph),
@@ -321,7 +328,7 @@ def _entity_finder(settings: Settings) -> EntityFinder:
     return find_mentions
 
 
-def _source_readers(settings: Settings) -> Callable[[Source], SourceReader]:
+def _source_readers(settings: Settings, read_feed: ReadFeed) -> Callable[[Source], SourceReader]:
     """What opens a source of any kind; each kind's library is loaded when one is first read."""
     from pegasus.adapters.guarded_dialer import GuardedDialer
 
@@ -364,7 +371,7 @@ def _source_readers(settings: Settings) -> Callable[[Source], SourceReader]:
         if isinstance(origin, sources.FeedOrigin):
             from pegasus.adapters.feed_source import FeedReader
 
-            return FeedReader(fetcher, origin.url)
+            return FeedReader(fetcher, origin.url, read_feed)
         from pegasus.adapters.page_source import PageReader
 
         page = PageReader(fetcher, origin.url, most)
@@ -385,13 +392,17 @@ def _secret(name: str) -> str:
     return value
 
 
-def _chores(settings: Settings) -> list[Chore]:
+def _chores(settings: Settings, *, purging: bool) -> list[Chore]:
     retention_seconds = settings.job_retention_days * 86_400
-    return [
+    chores = [
         Chore("jobs left behind", 30, lambda tx: jobs.tidy(tx, time.time(), settings.job_lease_seconds)),
         Chore("finished jobs", 3_600, lambda tx: jobs.delete_finished(tx, time.time() - retention_seconds)),
         Chore("idempotency replies", 3_600, access.forget_old_replies),
     ]
+    # Where a server keeps its files, a compaction would purge nothing and be due again the next day.
+    if purging and (compact_after_seconds := settings.compact_after_hours * 3_600):
+        chores.append(Chore("compaction", 600, lambda tx: compact_when_due(tx, compact_after_seconds)))
+    return chores
 
 
 def _all_at_work(workers: tuple[LaneWorker, ...]) -> Callable[[], None]:

@@ -203,6 +203,10 @@ class GraphStore(Protocol):
 
     purges: bool  # As ``VectorStore.purges``.
 
+    @property
+    def lost_its_end(self) -> bool:
+        """Whether it may have lacked, when it was opened, what was written last, as after a kill: rebuild it."""
+
     def upsert_documents(self, workspace_id: str, titles: Mapping[str, str]) -> None: ...
 
     def upsert_passages(self, workspace_id: str, entities: Sequence[Entity], passages: Sequence[GraphPassage]) -> None:

@@ -103,6 +103,12 @@ class Settings(BaseSettings):
     job_step_seconds: float = Field(
         default=600, gt=0, description="A step of a job that shows no progress for so long is given up."
     )
+    compact_after_hours: float = Field(
+        default=24,
+        ge=0,
+        description="So long after an erasure the stores are written anew, so that no byte of it is left in their free "
+        "space; 0 is never, but by hand with pegasus compact.",
+    )
     job_retention_days: float = Field(
         default=30, gt=0, description="Jobs that ended so long ago are forgotten; dead letters and erasures never are."
     )

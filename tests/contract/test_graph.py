@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,6 +13,7 @@ from neptune import watched
 from servers import PASSWORD, BoltServer
 
 from pegasus.adapters import bolt as bolt_adapter
+from pegasus.adapters import ladybug
 from pegasus.adapters.bolt import BoltGraphStore
 from pegasus.adapters.ladybug import LadybugGraphStore
 from pegasus.domain import Entity
@@ -443,6 +445,31 @@ def test_a_graph_in_a_file_is_rebuilt_without_a_byte_of_the_old(own_file: Ladybu
     assert ("d", "passage", "p") in list(again.facts(workspace.id))
     again.close()
     own_file._open()  # For the fixture, which closes it.
+
+
+def test_a_graph_larger_than_the_buffers_is_rebuilt_and_read_in_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine holds the result of a query in its buffers, and what a COPY brings in."""
+    monkeypatch.setattr(ladybug, "_BUFFER_BYTES", 40 * 2**20)
+    passages, each = 20_000, 20
+    opened = LadybugGraphStore(tmp_path / "graph.ladybug")
+    opened.rebuild(
+        GraphContents(
+            documents=((f"document-{n:036}", "w", f"Title {n}") for n in range(passages)),
+            passages=((f"passage-{n:036}", "w") for n in range(passages)),
+            entities=((f"entity-{n:036}", "w", f"Name {n}", "name") for n in range(1_000)),
+            contains=((f"document-{n:036}", f"passage-{n:036}") for n in range(passages)),
+            mentions=(
+                (f"passage-{n:036}", f"entity-{(n + m) % 1_000:036}") for n in range(passages) for m in range(each)
+            ),
+            links=(),
+        )
+    )
+    kinds = Counter(fact[1] for fact in opened.facts("w"))
+    assert kinds == {"entity": 1_000, "title": passages, "passage": passages, "mention": passages * each}
+    assert len(set(opened.node_ids("w", "Passage"))) == passages
+    opened.close()
 
 
 def test_an_empty_graph_can_be_the_new_one(own_store: GraphStore) -> None:

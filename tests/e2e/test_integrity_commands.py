@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from conftest import finished
 from processes import ServerProcess, command
 
 NOTES = {"tide.md": "# Tide\n\nAda Lovelace watched the tide at Lynmouth.", "hut.md": "# Hut\n\nThe hut opens in May."}
@@ -60,6 +62,22 @@ def test_a_derived_store_that_is_gone_is_noticed_and_made_again(data: Path, lost
     assert repaired.returncode == 0, repaired.stdout + repaired.stderr
     assert "The stores agree." in repaired.stdout
     assert json.loads(command(data, "search", "sea level", "--mode", "semantic", "--json").stdout)["passages"]
+
+
+def test_a_kill_that_tears_the_graphs_log_harms_nothing(data: Path, server: ServerProcess, tmp_path: Path) -> None:
+    client, log = server.client(), data / "graph.ladybug.wal"
+    added = client.call("POST", "/v1/documents", json={"text": "Grace Hopper met Ada Lovelace in the hut."})
+    finished(client, added["job"]["id"])
+    client.close()
+    server.end(signal.SIGKILL)
+    whole = log.read_bytes()
+    log.write_bytes(whole[: len(whole) - 9])  # The last record, half written.
+    with closing(server.start()) as client:
+        assert "bootstrap.graph_lost_its_end" in server.log
+        (rebuilt,) = [job for job in client.call("GET", "/v1/jobs")["items"] if job["kind"] == "rebuild"]
+        assert finished(client, rebuilt["id"])["state"] == "succeeded"
+        checked = command(data, "check")
+        assert checked.returncode == 0, checked.stdout
 
 
 def test_a_changed_text_is_told_with_its_document_and_mended_beside_a_running_server(

@@ -335,6 +335,15 @@ class TestChildProcess:
             extractor.extract(stored(tmp_path, SMALL_PDF), formats.PDF, filename="a.pdf")
         assert caught.value.detail == f"The reader crashed on 'a.pdf': {reason}."
 
+    def test_a_feed_that_keeps_its_parser_busy_is_given_up(
+        self, make_extractor: Callable[..., KreuzbergTextExtractor]
+    ) -> None:
+        extractor = make_extractor(
+            child_command=[sys.executable, "-c", "import time; time.sleep(30)"], timeout_seconds=0.5
+        )
+        with pytest.raises(Unreadable, match="'https://feed.example/' took longer than 0.5 s"):
+            extractor.read_feed(b"<rss/>", "https://feed.example/", None)
+
     def test_a_child_that_is_killed_from_outside_says_nothing_about_its_file(
         self, make_extractor: Callable[..., KreuzbergTextExtractor], tmp_path: Path
     ) -> None:

@@ -432,6 +432,17 @@ def test_a_document_whose_indexing_was_cancelled_is_found_by_words_and_says_so(w
     assert (workspace.document(added.document.id).state, workspace.document(added.document.id).error) == ("ready", None)
 
 
+def test_a_cancelled_document_is_no_fault_even_when_its_job_is_long_forgotten(workspace: Workspace) -> None:
+    added = workspace.add("The albatross nests.")
+    assert added.job
+    assert workspace.application.integrity.check(workspace.id).consistent
+    with workspace.relational.write() as tx:
+        ingestion.cancel(tx, workspace.id, added.job.id)
+        assert jobs.delete_finished(tx, time.time() + 60) > 0
+        assert jobs.list_page(tx, workspace.id, None, None, None, 10).items == []
+    assert workspace.application.integrity.check(workspace.id).differences == []
+
+
 def test_what_a_late_worker_puts_in_after_an_erasure_is_taken_out_again(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,6 +25,7 @@ from pegasus.client import Client
 from pegasus.domain import Entity
 from pegasus.identifiers import new_id, sha256_hex
 from pegasus.integrity.check import Check, Difference
+from pegasus.integrity.rebuild import compact_when_due
 from pegasus.integrity.text import restored_text
 from pegasus.ports import GraphPassage
 from pegasus.server import serving_in_background
@@ -451,6 +452,23 @@ def test_a_store_that_was_emptied_is_rebuilt(installation: Installation, stores:
     report = installation.check()
     assert report["consistent"], report["differences"]
     assert differences(installation.application) == []
+
+
+def test_an_erasure_is_purged_by_itself_after_a_time_and_not_over_and_over(installation: Installation) -> None:
+    def due(after_seconds: float) -> int:
+        with installation.application.relational.write() as tx:
+            return compact_when_due(tx, after_seconds)
+
+    assert due(0) == 0  # Nothing was erased.
+    document = installation.add_text(story(installation.random, 1), "Short-lived")
+    job = installation.client.call("DELETE", f"/v1/documents/{document}")["job"]
+    finished(installation.client, job["id"])
+    assert due(3600) == 0
+    assert [due(0), due(0)] == [1, 0]  # The second finds the first at work.
+    installation.application.signal.notify_all()
+    (event,) = [e for e in installation.client.call("GET", "/v1/audit")["items"] if e["action"] == "compaction.started"]
+    assert finished(installation.client, event["subject_id"])["result"]["erasures_purged"] == 1
+    assert due(0) == 0
 
 
 def test_no_byte_of_an_erased_document_is_left_after_compaction(installation: Installation) -> None:

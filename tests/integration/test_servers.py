@@ -114,6 +114,8 @@ def test_any_mix_of_servers_and_embedded_stores_works(
         in_servers = [name for name in chosen if name != "files"]
         assert result.get("left_to_servers", []) == in_servers
         assert result.get("erasures_purged") == (None if in_servers else 2)
+        # Nor does it compact by itself, for that would be due again each day.
+        assert ("compaction" in {chore.name for chore in i.application.reaper._chores}) == (not in_servers)
         assert i.check()["consistent"], i.check()
     with installed(tmp_path / "data", used) as i:
         assert i.check()["consistent"], i.check()

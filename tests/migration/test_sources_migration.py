@@ -18,11 +18,28 @@ from pegasus.jobs import service as jobs
 from pegasus.migrations import HEAD
 from pegasus.sources import service
 
+TABLES = ["workspaces", "documents", "document_uris", "document_versions", "passages", "jobs"]
+
 
 @pytest.fixture
 def old(tmp_path: Path) -> Iterator[SqliteRelationalStore]:
+    """A store of the first schema with what one had: rows of today's code, in the columns that were there then."""
+    today = SqliteRelationalStore(tmp_path / "today.sqlite3")
+    today.migrate(HEAD)
+    with today.write() as tx:
+        workspace_id = access.create_workspace(tx, "old")
+        added = intake.add_text(
+            tx, workspace_id, documents.new_text("An old note.", None, "note://old", max_characters=100)
+        )
+        jobs.enqueue(tx, workspace_id, "erase", Lane.INDEX, "erase", document_id=added.document.id)
+    today.close()
     store = SqliteRelationalStore(tmp_path / "pegasus.sqlite3")
     store.migrate("0001")
+    with closing(sqlite3.connect(tmp_path / "pegasus.sqlite3")) as connection, connection:
+        connection.execute("ATTACH ? AS today", (str(tmp_path / "today.sqlite3"),))
+        for table in TABLES:
+            columns = ", ".join(row[1] for row in connection.execute(f"PRAGMA main.table_info({table})"))
+            connection.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM today.{table}")
     yield store
     store.close()
 
@@ -33,18 +50,13 @@ def rows(path: Path, tables: list[str]) -> dict[str, list[tuple[object, ...]]]:
 
 
 def test_a_directory_of_the_first_schema_upgrades_in_place(old: SqliteRelationalStore, tmp_path: Path) -> None:
-    with old.write() as tx:
-        workspace_id = access.create_workspace(tx, "old")
-        added = intake.add_text(
-            tx, workspace_id, documents.new_text("An old note.", None, "note://old", max_characters=100)
-        )
-        jobs.enqueue(tx, workspace_id, "erase", Lane.INDEX, "erase", document_id=added.document.id)
-    tables = ["workspaces", "documents", "document_uris", "document_versions", "passages", "jobs"]
-    before = rows(tmp_path / "pegasus.sqlite3", tables)
+    before = rows(tmp_path / "pegasus.sqlite3", TABLES)
+    assert all(before.values())
+    workspace_id = str(before["workspaces"][0][0])
     old.migrate(HEAD)
-    after = rows(tmp_path / "pegasus.sqlite3", tables)
+    after = rows(tmp_path / "pegasus.sqlite3", TABLES)
     # Columns may have come; what was there is as it was.
-    assert {name: [row[: len(before[name][0])] for row in after[name]] for name in tables} == before
+    assert {name: [row[: len(before[name][0])] for row in after[name]] for name in TABLES} == before
     with old.write() as tx:
         source = service.create(
             tx,

@@ -56,6 +56,7 @@ class BoltGraphStore:
     """A server that is away does not keep Pegasus from starting; one that refuses it does."""
 
     purges = False  # What is deleted stays in the server's files until it uses their space again.
+    lost_its_end = False  # What a server has said that it has kept, it keeps.
 
     def __init__(
         self,

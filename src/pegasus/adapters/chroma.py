@@ -6,7 +6,6 @@ Tags and times are filtered in the relational store, not by Chroma's ``where``: 
 
 from __future__ import annotations
 
-import ctypes
 import shutil
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,10 +16,13 @@ from typing import Any
 import numpy as np
 
 from pegasus.errors import Misconfigured, Unavailable
+from pegasus.memory import clear_memory_before_use
 from pegasus.ports import Vector, Vectors
 
 # Chroma refuses more than 5,461 ids in one call (SQLite's limit of variables over the six that it uses for each).
 _PAGE = 5_000
+# With their embeddings, which take twelve kilobytes each on their way through Chroma.
+_PAGE_OF_VECTORS = 2_000
 _TURN_SECONDS = 30.0
 
 
@@ -123,7 +125,7 @@ class ChromaVectorStore:
                 collection = self._stored(workspace_id)
                 if collection is None:
                     return
-                found = collection.get(limit=_PAGE, offset=offset, include=["embeddings"])
+                found = collection.get(limit=_PAGE_OF_VECTORS, offset=offset, include=["embeddings"])
             if not found["ids"]:
                 return
             yield list(found["ids"]), np.asarray(found["embeddings"], np.float32)
@@ -168,7 +170,9 @@ def _open(directory: Path) -> Any:
     import chromadb
     from chromadb.config import Settings
 
-    _clear_memory_before_use()
+    # hnswlib's arrays have room for further vectors, which it does not clear and writes to its files as it is: with
+    # what the process had there before, such as ids and texts of documents that have been erased since.
+    clear_memory_before_use()
     try:
         return chromadb.PersistentClient(str(directory), settings=Settings(anonymized_telemetry=False))
     except Exception as error:  # Its engine raises its own kinds, and Python's, for a damaged database.
@@ -176,17 +180,6 @@ def _open(directory: Path) -> Any:
             f"The vectors in {directory} cannot be opened: {error}.",
             hint="They can be made anew from the rows: remove that directory, then run: pegasus check --repair",
         ) from error
-
-
-def _clear_memory_before_use() -> None:
-    """Have the C library hand out cleared memory, in this process from now on.
-
-    hnswlib's arrays have room for further vectors, which it does not clear and writes to its files as it is: with what
-    the process had there before, such as ids and texts of documents that have been erased since.
-    """
-    m_perturb = -6  # malloc.h: blocks are filled with this byte when freed, and with its complement when handed out.
-    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):  # Of glibc alone; macOS clears freed blocks by itself.
-        mallopt(m_perturb, 0xFF)
 
 
 def _collection_of(client: Any, workspace_id: str) -> Any:

@@ -29,6 +29,8 @@ T = TypeVar("T")
 
 # The server takes 5,461 ids a request at most (GET /api/v2/pre-flight-checks).
 _PAGE, _COLLECTIONS = 5_000, 500
+# With their embeddings, which come as numbers in JSON: eight kilobytes each.
+_PAGE_OF_VECTORS = 2_000
 _TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 _PLACE = "/api/v2/tenants/default_tenant/databases/default_database/collections"
 _POINTER, _PREFIX, _FIRST_GENERATION = "pegasus", "workspace-", "first"
@@ -176,7 +178,7 @@ class ChromaServerVectorStore:
     def pages(self, workspace_id: str) -> Iterator[tuple[list[str], Vectors]]:
         offset = 0
         while True:
-            found = self._get(workspace_id, {"limit": _PAGE, "offset": offset, "include": ["embeddings"]})
+            found = self._get(workspace_id, {"limit": _PAGE_OF_VECTORS, "offset": offset, "include": ["embeddings"]})
             if not found["ids"]:
                 return
             yield found["ids"], np.asarray(found["embeddings"], np.float32)

@@ -20,6 +20,7 @@ from pegasus.errors import PegasusError, TooLarge, Unreadable, UnsupportedFormat
 from pegasus.text import formats
 from pegasus.text.composer import clean
 from pegasus.text.epub import read_epub
+from pegasus.text.feed import FeedEntry, read_feed
 from pegasus.text.html import read_html
 from pegasus.text.mail import read_mail
 from pegasus.text.markdown import read_markdown
@@ -32,6 +33,8 @@ LIGHT: Mapping[str, Callable[[str], Extraction]] = {
     formats.CSV: read_csv,
     formats.JSON: read_json,
 }
+# Not a kind of document, but parsed as far away from the server.
+FEED = "feed"
 _LENGTH = struct.Struct(">L")
 _MAX_FRAME_BYTES = 256 * 1024 * 1024
 _ALARM_GRACE_SECONDS = 2
@@ -61,10 +64,20 @@ def read_frame(stream: IO[bytes]) -> dict[str, Any] | None:
     return value
 
 
-def to_extraction(reply: Mapping[str, Any]) -> Extraction:
-    """The extraction in a reply; raises the error that stands there instead."""
+def to_entries(reply: Mapping[str, Any]) -> list[FeedEntry]:
+    """The entries of a feed in a reply; raises the error that stands there instead."""
+    _raise_error(reply)
+    return [FeedEntry(**entry) for entry in reply["entries"]]
+
+
+def _raise_error(reply: Mapping[str, Any]) -> None:
     if error := reply.get("error"):
         raise _ERRORS[error["code"]](error["detail"], hint=error["hint"])
+
+
+def to_extraction(reply: Mapping[str, Any]) -> Extraction:
+    """The extraction in a reply; raises the error that stands there instead."""
+    _raise_error(reply)
     found = reply["extraction"]
     return Extraction(
         found["text"],
@@ -86,7 +99,7 @@ def main(memory_bytes: int) -> None:
     while (request := read_frame(requests)) is not None:
         _set_alarm(request["timeout_seconds"] + _ALARM_GRACE_SECONDS)
         try:
-            write_frame(replies, {"extraction": asdict(_read(request))})
+            write_frame(replies, _answer(request))
         except PegasusError as error:
             _write_error(replies, error)
         except MemoryError:
@@ -96,13 +109,21 @@ def main(memory_bytes: int) -> None:
         _set_alarm(0)
 
 
+def _answer(request: Mapping[str, Any]) -> dict[str, Any]:
+    if request["media_type"] != FEED:
+        return {"extraction": asdict(_read(request))}
+    entries = read_feed(request["content"].encode("latin-1"), request["url"], request["content_type"])
+    return {"entries": [asdict(entry) for entry in entries]}
+
+
 def _write_error(replies: IO[bytes], error: PegasusError) -> None:
     write_frame(replies, {"error": {"code": error.code, "detail": error.detail, "hint": error.hint}})
 
 
 def _stumbled(error: Exception, media_type: str) -> Unreadable:
+    name = formats.NAMES.get(media_type, media_type)
     return Unreadable(
-        f"The {formats.NAMES[media_type]} is damaged and cannot be read: {type(error).__name__}: {str(error)[:200]}.",
+        f"The {name} is damaged and cannot be read: {type(error).__name__}: {str(error)[:200]}.",
         hint="Open and save it again in its own program, or download it once more.",
     )
 

@@ -13,10 +13,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from pegasus.adapters.extraction_process import LIGHT, read_frame, read_light, to_extraction, write_frame
+from pegasus.adapters.extraction_process import (
+    FEED,
+    LIGHT,
+    read_frame,
+    read_light,
+    to_entries,
+    to_extraction,
+    write_frame,
+)  # fmt: skip
 from pegasus.domain import Extraction
 from pegasus.errors import Unavailable, Unreadable, UnsupportedFormat
 from pegasus.text import formats
+from pegasus.text.feed import FeedEntry
 
 _IN_CHILD = frozenset({formats.PDF, formats.DOCX, formats.PPTX, formats.XLSX, formats.HTML, formats.EPUB, formats.EML})
 # -I keeps the environment out of the child; like multiprocessing's spawn it is told the parent's import path instead.
@@ -74,6 +83,17 @@ class KreuzbergTextExtractor:
             "timeout_seconds": allowed,
         }
         return to_extraction(self._ask(request, filename or path.name, allowed))
+
+    def read_feed(self, content: bytes, url: str, content_type: str | None) -> list[FeedEntry]:
+        """As ``pegasus.text.feed.read_feed``, in the child. Raises ``Unreadable`` as ``extract`` does, too."""
+        request = {
+            "media_type": FEED,
+            "content": content.decode("latin-1"),
+            "url": url,
+            "content_type": content_type,
+            "timeout_seconds": self._timeout_seconds,
+        }
+        return to_entries(self._ask(request, url, self._timeout_seconds))
 
     def close(self, grace_seconds: float = 0) -> None:
         """Ends the child; a file at hand has ``grace_seconds``, then its reading ends with ``Unavailable``."""

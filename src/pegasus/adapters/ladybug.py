@@ -12,9 +12,10 @@ import queue
 import shutil
 import tempfile
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,10 @@ _READERS = 4
 _BUFFER_BYTES = 128 * 2**20
 _MAX_FILE_BYTES = 2**36
 _THREADS = 1
+# A COPY of more rows than fit into its buffers fails.
+_COPIED_ROWS = 100_000
+# Nodes in one query of a scan; with all that a node has, some megabytes.
+_SLICE = 2_000
 # Of an entity that is mentioned everywhere, so many passages tell well enough what goes with it.
 _MAX_PASSAGES = 500
 
@@ -45,6 +50,7 @@ class LadybugGraphStore:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.lost_its_end = False
         _finish_exchange(path)
         self._write_lock = threading.Lock()
         self._readers: queue.LifoQueue[Any] = queue.LifoQueue()
@@ -54,7 +60,7 @@ class LadybugGraphStore:
         import ladybug
 
         try:
-            self._database = _database(self._path)
+            self._database = self._opened()
         except RuntimeError as error:
             raise Misconfigured(
                 f"The graph {self._path} cannot be opened: {error}.",
@@ -65,6 +71,16 @@ class LadybugGraphStore:
             self._writer.execute(statement)
         for _ in range(_READERS):
             self._readers.put(ladybug.Connection(self._database))
+
+    def _opened(self) -> Any:
+        try:
+            return _database(self._path)
+        except RuntimeError:
+            # A kill in the midst of a write leaves a log whose last record is torn, which the engine takes for damage.
+            # Without that record, and whatever follows one that is really damaged, it can be read.
+            database = _database(self._path, whole=False)
+            self.lost_its_end = True
+            return database
 
     @contextmanager
     def _write(self) -> Iterator[Any]:
@@ -219,8 +235,10 @@ class LadybugGraphStore:
         return sorted(found)
 
     def node_ids(self, workspace_id: str, label: str) -> Iterator[str]:
-        rows = self._read(f"MATCH (n:{label}) WHERE n.workspace = $workspace RETURN n.id", {"workspace": workspace_id})
-        yield from (row[0] for row in rows)
+        for row in self._sliced(
+            label, f"MATCH (n:{label}) WHERE n.workspace = $workspace", "RETURN n.id", workspace_id
+        ):
+            yield row[0]
 
     def existing(self, workspace_id: str, label: str, ids: Sequence[str]) -> set[str]:
         if not ids:
@@ -232,34 +250,60 @@ class LadybugGraphStore:
         return {row[0] for row in rows}
 
     def facts(self, workspace_id: str, document_id: str | None = None) -> Iterator[GraphFact]:
-        chosen, parameters = "", {"workspace": workspace_id}
         if document_id is None:
-            entities = "MATCH (e:Entity) WHERE e.workspace = $workspace RETURN e.id, e.name, e.kind"
-            for values in self._stream(entities, parameters):
-                yield ("", "entity", *values)
-        else:
-            chosen, parameters = " {id: $id}", parameters | {"id": document_id}
-        start = f"MATCH (d:Document{chosen}) WHERE d.workspace = $workspace"
-        for kind, rest in (
-            ("title", "RETURN d.id, d.title"),
-            ("passage", "MATCH (d)-[:CONTAINS]->(p:Passage) RETURN d.id, p.id"),
-            ("link", "MATCH (d)-[:LINKS]->(t:Document) RETURN d.id, t.id"),
-            ("mention", "MATCH (d)-[:CONTAINS]->(p:Passage) MATCH (p)-[:MENTIONS]->(e:Entity) RETURN d.id, p.id, e.id"),
-        ):
-            for document, *values in self._stream(f"{start} {rest}", parameters):
-                yield (document, kind, *values)
+            yield from self._all_facts(workspace_id)
+            return
+        chosen = {"id": document_id, "workspace": workspace_id}
+        document = "MATCH (n:Document {id: $id}) WHERE n.workspace = $workspace"
+        for (title,) in self._read(f"{document} RETURN n.title", chosen):
+            yield (document_id, "title", title)
+        for (target,) in self._read(f"{document} MATCH (n)-[:LINKS]->(t:Document) RETURN t.id", chosen):
+            yield (document_id, "link", target)
+        passages = [row[0] for row in self._read(f"{document} MATCH (n)-[:CONTAINS]->(p:Passage) RETURN p.id", chosen)]
+        for first in range(0, len(passages), _SLICE):
+            some = passages[first : first + _SLICE]
+            yield from ((document_id, "passage", id_) for id_ in some)
+            mentions = "UNWIND $ids AS id MATCH (n:Passage {id: id})-[:MENTIONS]->(e:Entity) RETURN n.id, e.id"
+            for passage, entity in self._read(mentions, {"ids": some}):
+                yield (document_id, "mention", passage, entity)
 
-    def _stream(self, cypher: str, parameters: Mapping[str, Any]) -> Iterator[list[Any]]:
-        """Rows one by one, for results that are too long to be held in Python's objects."""
-        connection = self._readers.get()
-        try:
-            with _unavailable():
-                result = connection.execute(cypher, dict(parameters))
-                while result.has_next():
-                    yield result.get_next()
-                result.close()
-        finally:
-            self._readers.put(connection)
+    def _all_facts(self, workspace_id: str) -> Iterator[GraphFact]:
+        own = "WHERE n.workspace = $workspace"
+        for values in self._sliced("Entity", f"MATCH (n:Entity) {own}", "RETURN n.id, n.name, n.kind", workspace_id):
+            yield ("", "entity", *values)
+        for id_, title in self._sliced("Document", f"MATCH (n:Document) {own}", "RETURN n.id, n.title", workspace_id):
+            yield (id_, "title", title)
+        linked = f"MATCH (n:Document)-[:LINKS]->(t:Document) {own}"
+        for id_, target in self._sliced("Document", linked, "RETURN n.id, t.id", workspace_id):
+            yield (id_, "link", target)
+        contained = "MATCH (d:Document)-[:CONTAINS]->(n:Passage) WHERE d.workspace = $workspace"
+        mentioned = f"MATCH (n:Passage)-[:MENTIONS]->(e:Entity) {own}"
+        for chosen, parameters in self._slices("Passage", workspace_id):
+            documents: dict[str, list[str]] = defaultdict(list)
+            for passage, document in self._read(f"{contained} {chosen} RETURN n.id, d.id", parameters):
+                documents[passage].append(document)
+                yield (document, "passage", passage)
+            # Joined here: the database would build a table of all passages in its memory for each slice.
+            for passage, entity in self._read(f"{mentioned} {chosen} RETURN n.id, e.id", parameters):
+                for document in documents.get(passage, ()):
+                    yield (document, "mention", passage, entity)
+
+    def _sliced(self, label: str, matching: str, returning: str, workspace_id: str) -> Iterator[list[Any]]:
+        """The rows of a query over the nodes ``n`` of a label, whatever number there is of them."""
+        for chosen, parameters in self._slices(label, workspace_id):
+            yield from self._read(f"{matching} {chosen} {returning}", parameters)
+
+    def _slices(self, label: str, workspace_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Conditions, each with its parameters, that choose all nodes ``n`` of a label between them.
+
+        ladybug holds the whole result of a query in its buffers, and fails when it does not fit.
+        """
+        ((last,),) = self._read(f"MATCH (n:{label}) RETURN max(offset(id(n)))", {})
+        for first in range(0, (last or 0) + 1, _SLICE):
+            yield (
+                "AND offset(id(n)) >= $first AND offset(id(n)) < $after",
+                {"workspace": workspace_id, "first": first, "after": first + _SLICE},
+            )
 
     def rebuild(self, contents: GraphContents) -> None:
         # A new file, filled by COPY: many times quicker than statements, and free of whatever the old one still has.
@@ -292,12 +336,14 @@ class LadybugGraphStore:
         self._database.close()
 
 
-def _database(path: Path) -> Any:
+def _database(path: Path, *, whole: bool = True) -> Any:
+    """``whole``: fail where the log cannot be read to its end."""
     import ladybug
 
     return ladybug.Database(
-        str(path), buffer_pool_size=_BUFFER_BYTES, max_num_threads=_THREADS, max_db_size=_MAX_FILE_BYTES
-    )
+        str(path), buffer_pool_size=_BUFFER_BYTES, max_num_threads=_THREADS, max_db_size=_MAX_FILE_BYTES,
+        throw_on_wal_replay_failure=whole,
+    )  # fmt: skip
 
 
 def _load(path: Path, contents: GraphContents, folder: Path) -> None:
@@ -312,16 +358,13 @@ def _load(path: Path, contents: GraphContents, folder: Path) -> None:
             ("Document", contents.documents), ("Passage", contents.passages), ("Entity", contents.entities),
             ("CONTAINS", contents.contains), ("MENTIONS", contents.mentions), ("LINKS", contents.links),
         ):  # fmt: skip
-            file = folder / f"{table}.csv"
-            with file.open("w", encoding="utf-8", newline="") as stream:
-                writer = csv.writer(stream, quoting=csv.QUOTE_ALL, lineterminator="\n")
-                count = 0
-                for row in rows:
-                    writer.writerow(row)
-                    count += 1
-            if count:  # Names may have line breaks, which reading in parallel would split.
+            remaining, file = iter(rows), folder / f"{table}.csv"
+            while some := list(islice(remaining, _COPIED_ROWS)):
+                with file.open("w", encoding="utf-8", newline="") as stream:
+                    csv.writer(stream, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(some)
+                # Names may have line breaks, which reading in parallel would split.
                 connection.execute(f"COPY {table} FROM '{file}' (HEADER=false, PARALLEL=false, ESCAPE='\"')")
-            file.unlink()
+                file.unlink()
         connection.execute("CHECKPOINT")
     finally:
         connection.close()

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pegasus.access.service import ensure_workspace, note_for_installation
 from pegasus.domain import Job, Lane
 from pegasus.errors import PegasusError
 from pegasus.integrity import repository
@@ -28,6 +29,20 @@ def enqueue(tx: Transaction, asked_by: str, stores: Sequence[str], parent_id: st
 def enqueue_compaction(tx: Transaction, asked_by: str) -> Job:
     """The job after which no byte of what was erased before is left in any store's free space."""
     return jobs.enqueue(tx, asked_by, "compact", Lane.INDEX, "rebuild")
+
+
+def compact_when_due(tx: Transaction, after_seconds: float) -> int:
+    """Queue a compaction once something was erased so long ago and is not purged yet; how many were queued.
+
+    One that failed is not followed by another before the same time has passed again.
+    """
+    before = time.time() - after_seconds
+    since = repository.unpurged_since(tx)
+    if since is None or since > before or (repository.last_compaction(tx) or 0) > before:
+        return 0
+    job = enqueue_compaction(tx, ensure_workspace(tx))
+    note_for_installation(tx, "compaction.started", job.id)
+    return 1
 
 
 Report = Callable[[str, int, int], None]  # Which store, how much of it is done, how much there is. It may raise.

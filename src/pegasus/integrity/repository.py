@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -235,12 +236,13 @@ def left_removals(tx: Transaction, workspace_id: str) -> list[str]:
 
 
 def stuck_documents(tx: Transaction, workspace_id: str) -> Sequence[Row]:
-    """(id, version, state) of documents that are not done, that nobody cancelled, and that no job will ever do."""
+    """(id, version, state) of documents that are not done, and that no job will ever do; not those whose job was
+    cancelled, which say so themselves."""
     return tx.all(
         "SELECT d.id, d.version, d.state FROM documents d WHERE d.workspace_id = :w"
-        " AND d.state IN ('received', 'searchable', 'erasing') AND NOT EXISTS (SELECT 1 FROM jobs j"
-        f" WHERE j.document_id = d.id AND (j.state IN {_UNFINISHED} OR (j.state = 'cancelled'"
-        " AND d.state <> 'erasing' AND j.version = d.version)))",
+        " AND (d.state IN ('received', 'searchable') AND d.error IS NULL OR d.state = 'erasing')"
+        " AND NOT EXISTS (SELECT 1 FROM jobs j"
+        f" WHERE j.document_id = d.id AND j.state IN {_UNFINISHED})",
         {"w": workspace_id},
     )
 
@@ -407,3 +409,11 @@ def unpurged_since(tx: Transaction) -> float | None:
     """When the oldest erasure was verified whose bytes may still be in the stores' free space."""
     row = tx.one("SELECT min(verified_at) AS t FROM erasures WHERE purged_at IS NULL AND verified_at IS NOT NULL")
     return row["t"] if row else None
+
+
+def last_compaction(tx: Transaction) -> float | None:
+    """When the newest was queued; infinity while one is not done."""
+    row = tx.one("SELECT created_at, state FROM jobs WHERE kind = 'compact' ORDER BY id DESC LIMIT 1")
+    if row is None:
+        return None
+    return math.inf if row["state"] in ("queued", "running") else float(row["created_at"])

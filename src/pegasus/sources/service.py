@@ -15,6 +15,7 @@ from pegasus.documents import service as documents
 from pegasus.domain import DocumentState, Job, JobState, Lane, Source, SourceRun
 from pegasus.errors import Conflict, Invalid, NotFound
 from pegasus.identifiers import new_id
+from pegasus.ingestion import service as ingestion
 from pegasus.integrity import erasure
 from pegasus.jobs import service as jobs
 from pegasus.pagination import Page, page_of
@@ -171,7 +172,7 @@ def remove(tx: Transaction, workspace_id: str, source_id: str, *, erase: bool) -
     if source.removing and unfinished:
         return unfinished
     if unfinished:
-        jobs.cancel(tx, workspace_id, unfinished.id)
+        ingestion.cancel(tx, workspace_id, unfinished.id)
     if not erase:
         repository.delete(tx, source.id)
         return None
