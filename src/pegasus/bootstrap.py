@@ -320,7 +320,7 @@ def build(settings: Settings, directory: Path) -> Application:
         signal=signal,
         workers=workers,
         doorkeeper=Doorkeeper(relational, InMemoryRateLimiter(), rates),
-        reaper=Reaper(relational, _chores(settings, purges=vectors.purges and graph.purges)),
+        reaper=Reaper(relational, _chores(settings, purging=vectors.purges and graph.purges)),
         search=search,
         chat=ChatService(relational, search, ExtractiveAgent(embedder)),
         graph=GraphService(relational, graph),
@@ -419,16 +419,15 @@ def _secret(name: str) -> str:
     return value
 
 
-def _chores(settings: Settings, *, purges: bool) -> list[Chore]:
-    """``purges``: a compaction leaves no byte of what was erased; else only the servers' own means do."""
+def _chores(settings: Settings, *, purging: bool) -> list[Chore]:
     retention_seconds = settings.job_retention_days * 86_400
     chores = [
         Chore("jobs left behind", 30, lambda tx: jobs.tidy(tx, time.time(), settings.job_lease_seconds)),
         Chore("finished jobs", 3_600, lambda tx: jobs.delete_finished(tx, time.time() - retention_seconds)),
         Chore("idempotency replies", 3_600, access.forget_old_replies),
     ]
-    compact_after_seconds = settings.compact_after_hours * 3_600
-    if compact_after_seconds and purges:
+    # Where a server keeps its files, a compaction would purge nothing and be due again the next day.
+    if purging and (compact_after_seconds := settings.compact_after_hours * 3_600):
         chores.append(Chore("compaction", 600, lambda tx: compact_when_due(tx, compact_after_seconds)))
     return chores
 

@@ -213,7 +213,10 @@ class GraphStore(Protocol):
     """Derived: passages, entities and documents as nodes; mentions and links as edges. Calls may be repeated."""
 
     purges: bool  # As ``VectorStore.purges``.
-    lost_its_end: bool  # When it was opened, it may have lacked what was written last, as after a kill: rebuild it.
+
+    @property
+    def lost_its_end(self) -> bool:
+        """Whether it may have lacked, when it was opened, what was written last, as after a kill: rebuild it."""
 
     def upsert_documents(self, workspace_id: str, titles: Mapping[str, str]) -> None: ...
 

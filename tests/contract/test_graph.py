@@ -306,6 +306,9 @@ def test_no_write_crosses_a_workspace(store: GraphStore) -> None:
     store.set_links(mine.id, {theirs("d"): []})
     mine.documents("d")
     store.set_links(mine.id, {mine("d"): [theirs("e")]})
+    store.upsert_documents(mine.id, {theirs("d"): "Forged"})
+    store.upsert_passages(mine.id, [Entity(theirs("ada"), "Forged", "name")], [])
+    assert not [fact for fact in facts(theirs) if "Forged" in fact]
     assert theirs.linked("d", "e") == [("d", "e")]
     assert theirs.co_mentioned("ada") == [("bob", 1)]
     assert mine.linked("d") == []
@@ -510,12 +513,16 @@ def test_questions_are_answered_from_the_old_graph_until_the_new_one_is_complete
 ) -> None:
     workspace = Workspace(own_store)
     workspace.add({"p": ["ada"]})
-    before, seen = facts(workspace), []
     new = contents(workspace.id)
+
+    def look() -> list[object]:
+        return [facts(workspace), facts(workspace, "d"), *map(workspace.nodes, LABELS), workspace.mentioning("ada")]
+
+    before, seen = look(), []
 
     def looking() -> Iterator[tuple[str, ...]]:
         for row in getattr(new, part):
-            seen.append(facts(workspace))
+            seen.append(look())
             yield row
 
     own_store.rebuild(replace(new, **{part: looking()}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -113,6 +114,8 @@ def test_any_mix_of_servers_and_embedded_stores_works(
         in_servers = [name for name in chosen if name != "files"]
         assert result.get("left_to_servers", []) == in_servers
         assert result.get("erasures_purged") == (None if in_servers else 2)
+        # Nor does it compact by itself, for that would be due again each day.
+        assert ("compaction" in {chore.name for chore in i.application.reaper._chores}) == (not in_servers)
         assert i.check()["consistent"], i.check()
     with installed(tmp_path / "data", used) as i:
         assert i.check()["consistent"], i.check()
@@ -171,6 +174,21 @@ def test_a_server_that_was_emptied_is_noticed_and_filled_again(urls: dict[str, s
         assert {one["document_id"] for one in report["differences"]} == set(documents)
         i.repair()
         assert i.check()["consistent"]
+
+
+def test_a_document_that_came_while_a_server_was_away_is_indexed_when_it_is_back(tmp_path: Path) -> None:
+    with chroma_server(tmp_path / "chroma") as server, installed(tmp_path / "data", {"vectors": server.url}) as i:
+        server.process.kill()
+        added = i.client.call("POST", "/v1/documents", json={"title": "Note", "text": "Ada wrote of the zanzibarite."})
+        lexical = {"query": "zanzibarite", "mode": "lexical"}
+        until = time.monotonic() + 30
+        while i.client.call("GET", f"/v1/jobs/{added['job']['id']}")["attempts"] < 1:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        assert i.client.call("POST", "/v1/search", json=lexical)["passages"]
+        server.process.start()
+        assert finished(i.client, added["job"]["id"])["state"] == "succeeded"
+        assert i.check()["consistent"], i.check()
 
 
 def test_backup_restore_and_drill_know_the_servers(urls: dict[str, str], tmp_path: Path) -> None:

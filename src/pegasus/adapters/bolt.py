@@ -15,13 +15,13 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
 from pegasus.domain import Entity
-from pegasus.errors import Misconfigured, Unavailable
+from pegasus.errors import Misconfigured, PegasusError, Unavailable
 from pegasus.ports import GraphContents, GraphFact, GraphNeighbour, GraphPassage
 from pegasus.time_limits import LimitedCalls
 
@@ -56,7 +56,7 @@ class BoltGraphStore:
     """A server that is away does not keep Pegasus from starting; one that refuses it does."""
 
     purges = False  # What is deleted stays in the server's files until it uses their space again.
-    lost_its_end = False
+    lost_its_end = False  # What a server has said that it has kept, it keeps.
 
     def __init__(
         self,
@@ -353,13 +353,15 @@ class BoltGraphStore:
     # --- The whole of it
 
     def rebuild(self, contents: GraphContents) -> None:
-        self._sweep()  # What a rebuild that was killed has left.
         fresh = uuid.uuid4().hex
         try:
             self._fill(fresh, contents)
             self._transact(lambda tx: tx.begin_generation(fresh))
-        finally:
-            self._sweep()  # The old generation, or, when it failed, the new one.
+        except BaseException:
+            with suppress(PegasusError):  # The next rebuild sweeps, too.
+                self._sweep()
+            raise
+        self._sweep()
 
     def _fill(self, generation: str, contents: GraphContents) -> None:
         for label, names, nodes in (

@@ -13,13 +13,14 @@ import json
 import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import httpx
 import numpy as np
 import structlog
 
-from pegasus.errors import Misconfigured, Unavailable
+from pegasus.errors import Misconfigured, PegasusError, Unavailable
 from pegasus.ports import Vector, Vectors
 
 log = structlog.get_logger(__name__)
@@ -28,6 +29,8 @@ T = TypeVar("T")
 
 # The server takes 5,461 ids a request at most (GET /api/v2/pre-flight-checks).
 _PAGE, _COLLECTIONS = 5_000, 500
+# With their embeddings, which come as numbers in JSON: eight kilobytes each.
+_PAGE_OF_VECTORS = 2_000
 _TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 _PLACE = "/api/v2/tenants/default_tenant/databases/default_database/collections"
 _POINTER, _PREFIX, _FIRST_GENERATION = "pegasus", "workspace-", "first"
@@ -175,7 +178,7 @@ class ChromaServerVectorStore:
     def pages(self, workspace_id: str) -> Iterator[tuple[list[str], Vectors]]:
         offset = 0
         while True:
-            found = self._get(workspace_id, {"limit": _PAGE, "offset": offset, "include": ["embeddings"]})
+            found = self._get(workspace_id, {"limit": _PAGE_OF_VECTORS, "offset": offset, "include": ["embeddings"]})
             if not found["ids"]:
                 return
             yield found["ids"], np.asarray(found["embeddings"], np.float32)
@@ -185,7 +188,6 @@ class ChromaServerVectorStore:
         return self._in_collection(workspace_id, lambda path: self._call("POST", f"{path}/get", asked)) or {"ids": []}
 
     def rebuild(self, pages: Iterable[tuple[str, Sequence[str], Vectors]]) -> None:
-        self._sweep()  # What a rebuild that was killed has left.
         fresh = uuid.uuid4().hex
         try:
             for workspace_id, ids, vectors in pages:
@@ -194,9 +196,12 @@ class ChromaServerVectorStore:
                     self._call("POST", f"{_PLACE}/{found}/upsert", body)
             pointer = self._make_collection(_POINTER, {"generation": _FIRST_GENERATION})
             self._call("PUT", f"{_PLACE}/{pointer}", {"new_metadata": {"generation": fresh}})
-        finally:
-            self._collections.clear()
-            self._sweep()  # The old generation, or, when it failed, the new one.
+        except BaseException:
+            with suppress(PegasusError):  # The next rebuild sweeps, too.
+                self._sweep()
+            raise
+        self._collections.clear()
+        self._sweep()
 
     def _sweep(self) -> None:
         """Delete the collections of every generation but the one that is read."""

@@ -114,13 +114,13 @@ class LadybugGraphStore:
         with self._write() as connection:
             known = self._known(connection, "Document", list(titles))
             for rows, cypher in (
-                (_rows(titles, known), "MATCH (d:Document {id: row.id}) SET d.title = row.title"),
+                (_rows(titles, known),
+                 "MATCH (d:Document {id: row.id}) WHERE d.workspace = $workspace SET d.title = row.title"),
                 (_rows(titles, titles.keys() - known),
                  "CREATE (:Document {id: row.id, workspace: $workspace, title: row.title})"),
             ):  # fmt: skip
                 if rows:
-                    used = {"rows": rows} | ({"workspace": workspace_id} if "$workspace" in cypher else {})
-                    connection.execute(f"UNWIND $rows AS row {cypher}", used)
+                    connection.execute(f"UNWIND $rows AS row {cypher}", {"rows": rows, "workspace": workspace_id})
 
     @staticmethod
     def _known(connection: Any, label: str, ids: Sequence[str]) -> set[str]:
