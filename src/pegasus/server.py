@@ -40,6 +40,9 @@ class Server(uvicorn.Server):
                 lifespan="off",
                 ws="none",
                 http=GuardedProtocol,
+                # Not uvloop, which Chroma brings along: once in some hundred starts under load (make kills) its loop
+                # slept on although a thread had handed back a result, and the request waited for minutes.
+                loop="asyncio",
                 timeout_graceful_shutdown=_DRAIN_SECONDS,
             )
         )
