@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import json
 import signal
 import socket
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -330,6 +331,29 @@ def test_a_signature_is_renewed_with_the_credentials_of_that_moment(monkeypatch:
     assert dates[-1] == "20261123T130000Z"
 
 
+def test_the_keys_of_a_role_are_taken_anew_for_a_signature(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("pegasus.adapters.neptune_signature._SIGNED_FOR_SECONDS", 0.2)
+    for name in KEYS:
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    given = itertools.count(1)
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        role = {"AccessKeyId": f"AKIAROLE{next(given)}", "SecretAccessKey": "secret", "Token": "session"}
+        ends = datetime.now(UTC) + timedelta(minutes=1)  # So near that they are asked for again.
+        respond(request, 200, json.dumps({**role, "Expiration": ends.isoformat()}).encode())
+
+    with answering(answer) as url, recorder() as server:
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{url}/credentials")
+        with neptune(server.port) as store:
+            time.sleep(0.3)
+            store.ping()
+    used = [json.loads(hello["credentials"])["Authorization"].split("/")[0] for hello in server.hellos]
+    assert used[0] != used[-1]
+    assert all(key.startswith("AWS4-HMAC-SHA256 Credential=AKIAROLE") for key in used)
+
+
 def test_without_credentials_neptune_cannot_be_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in KEYS:
         monkeypatch.delenv(name, raising=False)
@@ -501,7 +525,11 @@ def whole(store: S3FileStore, key: str) -> bytes:
 
 @pytest.mark.usefixtures("credentials")
 def test_a_service_that_stumbles_is_asked_again(s3: S3Server) -> None:
+    checked: list[bool] = []
+
     def every_other(request: BaseHTTPRequestHandler, count: int) -> bool:
+        if request.command == "PUT":
+            checked.append("x-amz-checksum-sha256" in request.headers)
         if stumbles := count % 2 == 0:
             respond(request, 503, b"<Error><Code>SlowDown</Code></Error>")
         return stumbles
@@ -514,6 +542,8 @@ def test_a_service_that_stumbles_is_asked_again(s3: S3Server) -> None:
         assert list(store.stored_keys()) == [key]
         store.delete(key)
         assert list(store.stored_keys()) == []
+    assert len(checked) > 3
+    assert all(checked)
 
 
 @pytest.mark.usefixtures("credentials")
