@@ -448,11 +448,11 @@ def receipt_after(folder: Path, filled: tuple[Path, Tenant, Tenant], survived: i
     count = 0
 
     @contextmanager
-    def dying(self: RelationalStore) -> Iterator[Any]:
+    def dying(self: RelationalStore, *rest: Any, **more: Any) -> Iterator[Any]:
         nonlocal count
         if survived is not None and count >= survived:
             raise Killed
-        with write(self) as tx:
+        with write(self, *rest, **more) as tx:
             yield tx
         count += 1
 
