@@ -23,6 +23,7 @@ from pegasus.errors import Invalid, Misconfigured, TimedOut, Unavailable
 from pegasus.identifiers import new_id
 from pegasus.jobs import service as jobs
 from pegasus.migrations import HEAD
+from pegasus.ports import Transaction
 
 pytestmark = pytest.mark.usefixtures("postgres_server")
 
@@ -50,6 +51,20 @@ def two_workspaces(store: PostgresRelationalStore) -> tuple[str, str]:
 def count(store: PostgresRelationalStore, table: str, workspace_id: str | None = None) -> int:
     with store.read(workspace_id) as tx:
         return int(tx.one(f"SELECT count(*) AS n FROM {table}")["n"])
+
+
+def add_passage(tx: Transaction, workspace_id: str, text: str) -> None:
+    tx.execute(
+        "INSERT INTO documents (id, workspace_id, title, title_key, media_type, version, sha256, size_bytes, state,"
+        " metadata, created_at, updated_at) VALUES (:w, :w, '', '', '', 1, '', 0, '', '', 0, 0)",
+        {"w": workspace_id},
+    )
+    tx.execute(
+        "INSERT INTO passages (id, workspace_id, document_id, version, start_offset, end_offset, title, heading, text,"
+        " sha256, input_sha256, indexed) VALUES (:w, :w, :w, 1, 0, 0, '', '', :text, '', '', 0)",
+        {"w": workspace_id, "text": text},
+    )
+    tx.index_words(workspace_id, [workspace_id])
 
 
 def disconnect(server: PostgresServer) -> None:
@@ -118,18 +133,31 @@ class TestTheSecondWall:
     def test_words_of_others_are_not_found(self, store: PostgresRelationalStore) -> None:
         one, two = two_workspaces(store)
         with store.write() as tx:
-            tx.execute("INSERT INTO documents (id, workspace_id, title, title_key, media_type, version, sha256,"
-                       " size_bytes, state, metadata, created_at, updated_at) VALUES (:w, :w, '', '', '', 1, '', 0, '',"
-                       " '', 0, 0)", {"w": two})  # fmt: skip
-            tx.execute("INSERT INTO passages (id, workspace_id, document_id, version, start_offset, end_offset, title,"
-                       " heading, text, sha256, input_sha256, indexed) VALUES (:w, :w, :w, 1, 0, 0, '', '',"
-                       " 'albatross', '', '', 0)", {"w": two})  # fmt: skip
-            tx.index_words(two, [two])
+            add_passage(tx, two, "albatross")
         # As a service would that mixes two workspaces up.
         for asked, seen in ((one, 0), (two, 1)):
             with store.read(asked) as tx:
                 assert len(tx.search_words(two, ["albatross"], 10, Filters())) == seen
                 assert len(tx.search_phrase(two, ["albatross"], 10)) == seen
+
+    @pytest.mark.parametrize("harm", [
+        "DELETE FROM word_frequencies", "UPDATE word_frequencies SET passages = 2", "UPDATE word_counts SET terms = 7",
+        "UPDATE words SET vector = vector || 'forged:1'::tsvector", "DELETE FROM word_counts",
+    ])  # fmt: skip
+    def test_an_index_that_was_tampered_with_is_noticed_and_rebuilt(
+        self, store: PostgresRelationalStore, harm: str
+    ) -> None:
+        one, two = two_workspaces(store)
+        with store.write() as tx:
+            for workspace_id in (one, two):
+                add_passage(tx, workspace_id, "the albatross")
+        with store.write(one) as tx:
+            assert tx.words_agree(one)
+            tx.execute(harm if "word_frequencies" not in harm else f"{harm} WHERE term LIKE '%albatross'")
+            assert not tx.words_agree(one)
+            tx.rebuild_words(one)
+            assert tx.words_agree(one)
+            assert tx.search_words(one, ["albatross"], 10, Filters())
 
     def test_what_is_no_id_is_no_workspace(self, store: PostgresRelationalStore) -> None:
         for call in (store.read, store.write):

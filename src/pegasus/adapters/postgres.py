@@ -57,7 +57,7 @@ _MIGRATION_LOCK, _WRITER_LOCK, _WORKSPACE_LOCKS = 7_345_001, 7_345_002, 7_345_00
 # libpq tells of a connection that failed only in words.
 _REFUSED = re.compile("authentication failed|no password supplied|does not exist|no pg_hba.conf entry|not permitted")
 _FETCHED_AT_ONCE = 500
-_BOOKKEEPING = ("alembic_version", "words", "word_counts")
+_BOOKKEEPING = ("alembic_version", "words", "word_counts", "word_frequencies")
 
 
 class PostgresRelationalStore:
@@ -357,6 +357,7 @@ def _begin(mode: str, workspace_id: str | None) -> str:
     return (
         f"BEGIN ISOLATION LEVEL {mode}; SET LOCAL statement_timeout = '{_STATEMENT_SECONDS}s';"
         f" SET LOCAL idle_in_transaction_session_timeout = '{_IDLE_SECONDS}s';"
+        " SET LOCAL jit = off;"  # Compiling takes longer than any of these statements.
         f" SET LOCAL pegasus.workspace = '{workspace_id or EVERY_WORKSPACE}'"
     )
 

@@ -25,7 +25,8 @@ def wall_statements(tx: _Catalogue, tables: Sequence[Table]) -> Iterator[str]:
     """What is still to be done so that each table with rows of workspaces is behind the wall.
 
     Tables are found by their columns and references, not listed, so that a new one cannot be forgotten. Not behind it
-    is ``words``: its index could not be used, and its terms begin with a number that only ``word_counts`` tells.
+    are ``words``, whose index could not be used, and ``word_frequencies``: terms begin with a number that only
+    ``word_counts`` tells.
     """
     done = {row["name"] for row in tx.all(f"SELECT tablename AS name FROM pg_policies WHERE policyname = '{_POLICY}'")}
     conditions = {"word_counts": (_named("workspace_id"), _named("workspace_id")), **_conditions(tables)}
