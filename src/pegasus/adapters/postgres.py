@@ -38,7 +38,7 @@ log = structlog.get_logger(__name__)
 
 Connection = psycopg.Connection[DictRow]
 
-_CONNECT_SECONDS, _POOL_SECONDS, _PING_SECONDS = 5, 10.0, 2.0
+_CONNECT_SECONDS, _POOL_SECONDS = 5, 5.0
 # A peer that has gone without a word, as in a failover, is noticed after a minute and not after two hours.
 _CONNECTION: dict[str, str | int] = {
     "connect_timeout": _CONNECT_SECONDS,
@@ -171,8 +171,8 @@ class PostgresRelationalStore:
                 connection.execute(f"VACUUM (FULL, ANALYZE) {name}")
 
     def ping(self) -> None:
-        with _told(), self._readers.connection(_PING_SECONDS) as connection:
-            connection.execute("SELECT 1")
+        with self.read() as tx:
+            tx.one("SELECT 1")
 
     def close(self) -> None:
         self._readers.close()
@@ -190,7 +190,9 @@ class PostgresTransaction(PostgresWords):
         return self._run(sql, parameters).rowcount
 
     def execute_many(self, sql: str, rows: Sequence[Parameters]) -> None:
-        if rows:
+        if len(rows) == 1:
+            self._run(sql, rows[0])
+        elif rows:
             statement, names = _translated(sql, frozenset())
             with self._connection.cursor() as cursor:
                 cursor.executemany(statement, [[row[name] for name in names] for row in rows])

@@ -57,32 +57,37 @@ class PostgresWords(ABC):
     def one(self, sql: str, parameters: Parameters = {}) -> DictRow | None: ...
 
     def index_words(self, workspace_id: str, passage_ids: Sequence[str]) -> None:
-        number = self._number(workspace_id)
-        for first in range(0, len(passage_ids), _CHUNK):
-            rows = self.all(
-                "SELECT id, title, heading, text FROM passages WHERE id = ANY(:ids) AND workspace_id = :w",
-                {"ids": list(passage_ids[first : first + _CHUNK]), "w": workspace_id},
-            )
-            self._index(workspace_id, number, rows)
-
-    def _number(self, workspace_id: str) -> int:
         if not is_id(workspace_id):  # A restored row may say anything.
             raise Invalid(f"{workspace_id[:100]!r} is not the id of a workspace.")
-        row = self.one(
-            "INSERT INTO word_counts (workspace_id, passages, terms) VALUES (:w, 0, 0)"
-            " ON CONFLICT (workspace_id) DO UPDATE SET passages = word_counts.passages RETURNING number",
+        for first in range(0, len(passage_ids), _CHUNK):
+            rows = self.all(
+                "SELECT p.id, p.title, p.heading, p.text, c.number FROM passages p"
+                " LEFT JOIN word_counts c ON c.workspace_id = p.workspace_id"
+                " WHERE p.id = ANY(:ids) AND p.workspace_id = :w",
+                {"ids": list(passage_ids[first : first + _CHUNK]), "w": workspace_id},
+            )
+            if rows:
+                number = rows[0]["number"]
+                self._index(workspace_id, self._new_number(workspace_id) if number is None else number, rows)
+
+    def _new_number(self, workspace_id: str) -> int:
+        (row,) = self.all(
+            "INSERT INTO word_counts (workspace_id, passages, terms) VALUES (:w, 0, 0) RETURNING number",
             {"w": workspace_id},
         )
-        return row["number"] if row else 0
+        return int(row["number"])
 
     def _index(self, workspace_id: str, number: int, rows: Sequence[DictRow]) -> None:
         vectors = [_vector(number, row["title"], row["heading"], row["text"]) for row in rows]
         digest = _DIGEST.format(p="p", w="v")
+        # One statement, for one way to the server and back: every document comes by here.
         self.execute(
             "WITH made AS (INSERT INTO words (passage_id, workspace_id, digest, terms, vector)"
             f" SELECT p.id, :w, {digest}, v.terms, v.vector FROM (SELECT id, terms, vector::tsvector AS vector FROM"
             " unnest(:ids::text[], :terms::bigint[], :vectors::text[]) u (id, terms, vector)) v"
-            " JOIN passages p ON p.id = v.id RETURNING vector) INSERT INTO word_frequencies (term, passages)"
+            " JOIN passages p ON p.id = v.id RETURNING vector), counted AS (UPDATE word_counts"
+            " SET passages = passages + :more, terms = terms + :more_terms WHERE workspace_id = :w)"
+            " INSERT INTO word_frequencies (term, passages)"
             " SELECT lexeme, count(*) FROM made CROSS JOIN unnest(made.vector) GROUP BY lexeme"
             " ON CONFLICT (term) DO UPDATE SET passages = word_frequencies.passages + excluded.passages",
             {
@@ -90,14 +95,9 @@ class PostgresWords(ABC):
                 "ids": [row["id"] for row in rows],
                 "terms": [length for _, length in vectors],
                 "vectors": [vector for vector, _ in vectors],
+                "more": len(rows),
+                "more_terms": sum(length for _, length in vectors),
             },
-        )
-        self._count(workspace_id, len(rows), sum(length for _, length in vectors))
-
-    def _count(self, workspace_id: str, passages: int, terms: int) -> None:
-        self.execute(
-            "UPDATE word_counts SET passages = passages + :passages, terms = terms + :terms WHERE workspace_id = :w",
-            {"passages": passages, "terms": terms, "w": workspace_id},
         )
 
     def unindex_words(self, workspace_id: str, passage_ids: Sequence[str]) -> None:
@@ -115,7 +115,10 @@ class PostgresWords(ABC):
             {"terms": list(fewer), "counts": list(fewer.values())},
         )
         self.execute("DELETE FROM word_frequencies WHERE term = ANY(:terms) AND passages = 0", {"terms": list(fewer)})
-        self._count(workspace_id, -len(gone), -sum(row["terms"] for row in gone))
+        self.execute(
+            "UPDATE word_counts SET passages = passages - :fewer, terms = terms - :fewer_terms WHERE workspace_id = :w",
+            {"fewer": len(gone), "fewer_terms": sum(row["terms"] for row in gone), "w": workspace_id},
+        )
 
     def search_phrase(self, workspace_id: str, words: Sequence[str], limit: int) -> list[str | None]:
         counts = self._counts(workspace_id)
