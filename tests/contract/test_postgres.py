@@ -168,7 +168,7 @@ class TestTheSecondWall:
         self, postgres_server: PostgresServer, capsys: pytest.CaptureFixture[str]
     ) -> None:
         PostgresRelationalStore(postgres_server.url("postgres").replace("//pegasus:", "//postgres:")).close()
-        assert "row_level_security_is_bypassed" in capsys.readouterr().out
+        assert "row_level_security_is_bypassed" in "".join(capsys.readouterr())
 
 
 class TestSeveralProcesses:
