@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -24,6 +23,9 @@ _QUOTED_PASSWORD = "a-password%2Bthat%2Fnobody%20should%25see"
 _START_SECONDS = 60
 # Tests want speed, and no power cut of theirs comes between a commit and the disk.
 _OPTIONS = {"fsync": "off", "max_connections": "200", "shared_buffers": "32MB", "jit": "off", "timezone": "UTC"}
+# The server ends with whoever holds the other end of its standard input, even by kill -9, and leaves nothing. INT is
+# "fast": whoever is still connected is sent away.
+_AS_LONG_AS_WE = '"$@" & server=$!; read -r _; kill -INT $server; wait $server; rm -rf "$0"'
 
 
 class Missing(Exception):
@@ -78,18 +80,18 @@ def running() -> Iterator[PostgresServer]:
         options = [f"-c{name}={value}" for name, value in _OPTIONS.items()]
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
-                [programs / "postgres", "-D", data, "-k", folder, "-h", "127.0.0.1", "-p", str(port), *options],
-                stdout=log, stderr=log, start_new_session=True, **somebody,
+                ["/bin/sh", "-c", _AS_LONG_AS_WE, folder,
+                 programs / "postgres", "-D", data, "-k", folder, "-h", "127.0.0.1", "-p", str(port), *options],
+                stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, cwd="/", **somebody,
             )  # fmt: skip
         try:
             server = PostgresServer(port, process)
             _wait_for(server, folder / "log")
             yield server
         finally:
-            process.send_signal(signal.SIGINT)  # "Fast": whoever is still connected is sent away.
-            process.wait(_START_SECONDS)
+            process.communicate(timeout=_START_SECONDS)
     finally:
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _programs() -> Path:

@@ -25,7 +25,14 @@ class Row(Protocol):
 
 
 class Transaction(Protocol):
-    """One unit of work. SQL is the portable subset of SQLite and PostgreSQL, with ``:name`` parameters."""
+    """One unit of work. SQL is the portable subset of SQLite and PostgreSQL, with ``:name`` parameters.
+
+    Texts compare by their code points; LIKE takes no notice of the case of ASCII letters; a truth is 0 or 1. A text
+    with a NUL character raises ``Invalid``.
+    """
+
+    skip_locked: str
+    """Ends a SELECT of rows to be changed, so that several writers who are not alone take different ones."""
 
     def execute(self, sql: str, parameters: Parameters = ...) -> int:
         """Run a statement; the number of rows that it touched."""
@@ -115,10 +122,17 @@ class RelationalStore(Protocol):
         """Every table of the schema, each after those that it references; without what the store adds for itself."""
         ...
 
-    def write(self) -> AbstractContextManager[Transaction]: ...
+    def write(self, workspace_id: str | None = None, /, *, alone: bool = True) -> AbstractContextManager[Transaction]:
+        """Rows of one workspace or, with None, of all.
 
-    def read(self) -> AbstractContextManager[Transaction]:
-        """A consistent snapshot; never waits for a writer."""
+        Where a store can, it shows and takes no rows but the workspace's: a second wall behind the conditions of the
+        statements. Who writes is ``alone``: others wait, those of other workspaces only where the store has to make
+        them. Not alone are statements that are right whatever others write meanwhile, such as to claim and lease jobs.
+        """
+        ...
+
+    def read(self, workspace_id: str | None = None, /) -> AbstractContextManager[Transaction]:
+        """A consistent snapshot, of one workspace or of all as in ``write``; never waits for a writer."""
         ...
 
     def damage(self) -> Sequence[str]:

@@ -210,6 +210,109 @@ def test_execute_many_takes_no_rows_too(store: RelationalStore) -> None:
     store.ping()
 
 
+@pytest.mark.parametrize("text", ["", "ß 🦄 \u0001\x7f", "'; --", "100 %s %(name)s :name $1 ?", '\\ "', "1", "Ａ"])
+def test_a_text_comes_back_as_it_was_stored(store: RelationalStore, text: str) -> None:
+    with store.write() as tx:
+        add_workspace_row(tx, text)
+        assert names(tx) == [text]
+        assert tx.one("SELECT length(name) AS n FROM workspaces")["n"] == len(text)
+
+
+def test_a_text_with_a_nul_character_is_refused(store: RelationalStore) -> None:
+    with pytest.raises(Invalid, match="NUL"), store.write() as tx:
+        add_workspace_row(tx, "a\0b")
+    with pytest.raises(Invalid, match="NUL"), store.write() as tx:
+        tx.execute_many("UPDATE workspaces SET name = :name", [{"name": "a"}, {"name": "\0"}])
+    with pytest.raises(Invalid, match="NUL"), store.read() as tx:
+        tx.one("SELECT 1 FROM workspaces WHERE name = :name", {"name": "\0"})
+
+
+def test_values_come_back_as_whole_numbers_fractions_bytes_and_none(store: RelationalStore) -> None:
+    with store.write() as tx:
+        for n in range(3):
+            job = {"id": new_id(), "w": new_id(), "payload": "x" * n, "big": 2**53 + n}
+            tx.execute("INSERT INTO workspaces (id, name, created_at) VALUES (:w, 'a', 1)", {"w": job["w"]})
+            tx.execute(
+                "INSERT INTO documents (id, workspace_id, title, title_key, media_type, version, sha256, size_bytes,"
+                " state, metadata, created_at, updated_at) VALUES (:id, :w, '', '', '', :true, '', :big, '', '', :n,"
+                " 0.1)",
+                {"id": job["id"], "w": job["w"], "true": True, "big": job["big"], "n": n},
+            )
+        row = tx.one(
+            "SELECT sum(size_bytes) AS sum, max(version) AS truth, sum(created_at) AS times, min(updated_at) AS time,"
+            " count(*) AS n, count(*) = 3 AS three, min(error) AS missing, max(length(title)) AS length FROM documents"
+        )
+    assert row is not None
+    found = [row[name] for name in ("sum", "truth", "times", "time", "n", "three", "missing", "length")]
+    assert found == [3 * 2**53 + 3, 1, 3.0, 0.1, 3, 1, None, 0]
+    assert [type(value) for value in found] == [int, int, float, float, int, int, type(None), int]
+
+
+def test_texts_are_in_the_order_of_their_code_points(store: RelationalStore) -> None:
+    unordered = ["b", "a", "B", "Ä", "ä", "_", "10", "9", "", " ", "🦄", "\uffee", "a b", "a-b"]
+    with store.write() as tx:
+        for name in unordered:
+            add_workspace_row(tx, name)
+        assert names(tx) == sorted(unordered)
+        assert tx.one("SELECT max(name) AS name FROM workspaces")["name"] == "🦄"
+        rows = tx.all("SELECT name FROM workspaces WHERE name > :least ORDER BY name DESC", {"least": "a"})
+        assert [row["name"] for row in rows] == sorted((name for name in unordered if name > "a"), reverse=True)
+
+
+def test_like_takes_no_notice_of_the_case_of_ascii_letters(store: RelationalStore) -> None:
+    with store.write() as tx:
+        for name in ("Albatross", "ÄRGER", "100%", "100 kg", "a_b", "axb"):
+            add_workspace_row(tx, name)
+
+        def like(pattern: str) -> list[str]:
+            sql = "SELECT name FROM workspaces WHERE name LIKE :pattern ESCAPE '\\' ORDER BY name"
+            return [row["name"] for row in tx.all(sql, {"pattern": pattern})]
+
+        assert like("%BAT%") == ["Albatross"]
+        assert like("%ärger%") == []
+        assert like("%\\%%") == ["100%"]
+        assert like("a\\_b") == ["a_b"]
+        assert [row["n"] for row in tx.all("SELECT lower(name) AS n FROM workspaces WHERE name = 'ÄRGER'")] == ["Ärger"]
+
+
+def test_what_is_missing_may_be_compared_with(store: RelationalStore) -> None:
+    """A filter that is not set: of NULL alone PostgreSQL could not tell what it would be."""
+    sql = (
+        "SELECT count(*) AS n FROM workspaces"
+        " WHERE (:name IS NULL OR name = :name) AND (:at IS NULL OR created_at < :at)"
+    )
+    with store.write() as tx:
+        add_workspace_row(tx, "a")
+        for name, at, count in ((None, None, 1), ("a", None, 1), ("b", None, 0), (None, 1, 1), (None, -1.5, 0)):
+            assert tx.one(sql, {"name": name, "at": at})["n"] == count
+
+
+def test_a_row_that_is_there_already_may_be_left_changed_or_refused(store: RelationalStore) -> None:
+    insert = "INSERT INTO workspaces (id, name, created_at) VALUES (:id, :name, 0)"
+    with store.write() as tx:
+        assert tx.execute(insert, {"id": "x", "name": "a"}) == 1
+        assert tx.execute(f"{insert} ON CONFLICT (id) DO NOTHING", {"id": "x", "name": "b"}) == 0
+        tx.execute(f"{insert} ON CONFLICT (id) DO UPDATE SET name = excluded.name", {"id": "x", "name": "c"})
+        rows = tx.all("UPDATE workspaces SET name = name || '!' RETURNING id, name")
+        assert [(row["id"], row["name"]) for row in rows] == [("x", "c!")]
+    with pytest.raises(Exception, match=r"(?i)unique"), store.write() as tx:
+        tx.execute(insert, {"id": "x", "name": "d"})
+    assert stored_names(store) == ["c!"]
+
+
+def test_results_that_are_read_one_by_one_may_be_read_side_by_side(store: RelationalStore) -> None:
+    with store.write() as tx:
+        for n in range(1_200):
+            add_workspace_row(tx, f"{n:04}")
+    with store.read() as tx:
+        sql = "SELECT name FROM workspaces ORDER BY name"
+        for one, other in zip(tx.each(sql), tx.each(f"{sql} DESC"), strict=True):
+            assert int(one["name"]) + int(other["name"]) == 1_199
+        for _ in tx.each(sql):
+            break  # And left in the middle.
+        assert len(names(tx)) == 1_200
+
+
 # --- Words --------------------------------------------------------------------------------------------------------
 
 

@@ -44,7 +44,7 @@ def idle_address(idle: Application) -> Iterator[str]:
 def idle_http(idle: Application, idle_address: str) -> Iterator[httpx.Client]:
     with idle.relational.write() as tx:
         _, key = access.create_key(tx, access.create_workspace(tx, "test"), "test")
-    with httpx.Client(base_url=idle_address, headers={"X-API-Key": key}) as made:
+    with httpx.Client(timeout=60, base_url=idle_address, headers={"X-API-Key": key}) as made:
         yield made
 
 

@@ -117,10 +117,10 @@ class Full:
         self.is_full = False
         write = bench.store.write
 
-        def checked() -> Any:
+        def checked(*rest: Any, **more: Any) -> Any:
             if self.is_full:
                 raise Unavailable("The disk is full.")
-            return write()
+            return write(*rest, **more)
 
         monkeypatch.setattr(bench.store, "write", checked)
 

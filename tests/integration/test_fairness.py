@@ -102,14 +102,16 @@ def test_a_claim_is_quick_however_long_the_queue_is(bench: Bench) -> None:
         bench.claim(f"w{n}", limit=1)
         took.append(time.perf_counter() - begun)
     assert sorted(took)[10] < 0.02
-    with bench.store.read() as tx:
+    with bench.store.write() as tx:
         postgresql = isinstance(tx, PostgresTransaction)
+        if postgresql:  # Which happens by itself within a minute.
+            tx.execute("ANALYZE jobs")
         plan = tx.all(
             f"EXPLAIN {'' if postgresql else 'QUERY PLAN'} SELECT workspace_id FROM jobs WHERE lane = 'read'"
             " AND state = 'queued' AND attempts = 0 AND priority = 10 AND workspace_id > 'x'"
             " ORDER BY workspace_id LIMIT 1"
         )
     if postgresql:
-        assert any("Index Only Scan using jobs_fresh" in row["QUERY PLAN"] for row in plan)
+        assert "using jobs_fresh" in str(plan), plan
     else:
         assert "jobs_fresh (lane=? AND priority=? AND workspace_id>?)" in plan[0]["detail"]

@@ -63,11 +63,12 @@ class Installation:
             named = {f"p{n}": value for n, value in enumerate(parameters)}
             for name in named:
                 statement = statement.replace("?", f":{name}", 1)
-            with self.application.relational.write() as tx:
-                if statement.startswith("SELECT"):
+            if statement.startswith("SELECT"):
+                with self.application.relational.read() as tx:
                     return [values(row) for row in tx.all(statement, named)]
+            with self.application.relational.write() as tx:
                 tx.execute(statement, named)
-                return []
+            return []
         with closing(sqlite3.connect(self.directory / "pegasus.sqlite3", timeout=10)) as connection, connection:
             return connection.execute(statement, parameters).fetchall()
 

@@ -82,7 +82,7 @@ class TestBatches:
         batch = BatchIntake(stopped.relational, stopped.signal, workspace_id, 1_000, lease_seconds=0.1)
         batch.feed(b"".join(b'{"text": "Note number %d."}\n' % n for n in range(25)))
         with monkeypatch.context() as full:
-            full.setattr(stopped.relational, "write", lambda: _raise(Unavailable("The disk is full.")))
+            full.setattr(stopped.relational, "write", lambda *_: _raise(Unavailable("The disk is full.")))
             for act in (lambda: batch.feed(b'{"text": "One more."}\n' * 25), batch.close):
                 with pytest.raises(Unavailable):
                     act()

@@ -37,7 +37,6 @@ from pegasus.integrity.backup import back_up
 from pegasus.integrity.encryption import Key, unlock
 from pegasus.integrity.restore import check
 from pegasus.jobs import service as jobs
-from pegasus.ports import RelationalStore
 from pegasus.server import serving_in_background
 from pegasus.sources import service as sources
 
@@ -448,17 +447,17 @@ def receipt_after(folder: Path, filled: tuple[Path, Tenant, Tenant], survived: i
     count = 0
 
     @contextmanager
-    def dying(self: RelationalStore) -> Iterator[Any]:
+    def dying(*rest: Any, **more: Any) -> Iterator[Any]:
         nonlocal count
         if survived is not None and count >= survived:
             raise Killed
-        with write(self) as tx:
+        with write(*rest, **more) as tx:
             yield tx
         count += 1
 
     with pytest.MonkeyPatch.context() as patch, stopped(folder) as application:
-        write = type(application.relational).write
-        patch.setattr(type(application.relational), "write", dying)
+        write = application.relational.write  # Others write in this process, too.
+        patch.setattr(application.relational, "write", dying)
         try:
             run_to_its_end(application)
         except Killed:

@@ -91,7 +91,7 @@ class Doorkeeper:
         if now - self._touched.get(key.id, 0.0) < _LAST_USED_SECONDS:
             return
         self._touched[key.id] = now
-        with self._relational.write() as tx:
+        with self._relational.write(key.workspace_id, alone=False) as tx:
             repository.touch(tx, key.id, now)
 
 

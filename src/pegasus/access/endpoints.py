@@ -35,7 +35,7 @@ def create_key(app: App, caller: Admin, given: KeyIn) -> KeyCreated:
 
     No Idempotency-Key: a remembered reply would keep the key itself.
     """
-    with app.relational.write() as tx:
+    with app.relational.write(caller.workspace_id) as tx:
         key, secret = service.grant_key(
             tx, caller, given.name, given.scope, given.expiry(), given.rate(), given.max_body_bytes
         )
@@ -45,7 +45,7 @@ def create_key(app: App, caller: Admin, given: KeyIn) -> KeyCreated:
 @router.get("/keys", responses=problems(422))
 def list_keys(app: App, caller: Admin, cursor: Cursor = None, limit: Limit = 50) -> PageOf[KeyOut]:
     """Keys, newest first, the revoked and expired ones too."""
-    with app.relational.read() as tx:
+    with app.relational.read(caller.workspace_id) as tx:
         page = service.list_keys(tx, caller.workspace_id, checked_cursor(cursor), limit)
     return PageOf(items=[KeyOut.of(key) for key in page.items], next_cursor=page.next_cursor)
 
@@ -53,7 +53,7 @@ def list_keys(app: App, caller: Admin, cursor: Cursor = None, limit: Limit = 50)
 @router.delete("/keys/{key_id}", status_code=204, responses=problems(404, 422))
 def revoke_key(app: App, caller: Admin, key_id: str) -> Response:
     """From now on the key opens nothing."""
-    with app.relational.write() as tx:
+    with app.relational.write(caller.workspace_id) as tx:
         service.revoke_key(tx, caller, checked_id(key_id, "key"))
     return Response(status_code=204)
 
@@ -68,7 +68,7 @@ def list_audit_events(
     limit: Limit = 50,
 ) -> PageOf[AuditEventOut]:
     """What was done in the workspace, newest first."""
-    with app.relational.read() as tx:
+    with app.relational.read(caller.workspace_id) as tx:
         page = audit.list_events(tx, caller.workspace_id, seconds_of(since), action, checked_cursor(cursor), limit)
     return PageOf(items=[AuditEventOut.of(event) for event in page.items], next_cursor=page.next_cursor)
 
@@ -78,7 +78,7 @@ def verify_audit_chain(
     app: App, caller: Admin, noted: Annotated[Sha256 | None, Query(description="A head that was noted before")] = None
 ) -> ChainOut:
     """Whether the audit log is as it was written: each event carries a digest over the one before it."""
-    with app.relational.read() as tx:
+    with app.relational.read(caller.workspace_id) as tx:
         return ChainOut.of(audit.verify(tx, caller.workspace_id, noted))
 
 

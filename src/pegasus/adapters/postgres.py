@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -16,6 +17,7 @@ from itertools import count
 from typing import Any
 
 import psycopg
+import structlog
 from psycopg import errors
 from psycopg.abc import AdaptContext
 from psycopg.adapt import AdaptersMap, Loader
@@ -25,14 +27,18 @@ from psycopg.types.numeric import Int8Dumper
 from psycopg.types.string import StrDumper
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from pegasus.adapters.postgres_walls import EVERY_WORKSPACE, wall_statements
 from pegasus.adapters.postgres_words import PostgresWords
 from pegasus.errors import Invalid, Misconfigured, TimedOut, Unavailable
+from pegasus.identifiers import is_id
 from pegasus.migrations import upgrade
 from pegasus.ports import Parameters, Table, referenced_first
 
+log = structlog.get_logger(__name__)
+
 Connection = psycopg.Connection[DictRow]
 
-_CONNECT_SECONDS, _POOL_SECONDS, _PING_SECONDS = 5, 10.0, 2.0
+_CONNECT_SECONDS, _POOL_SECONDS = 5, 5.0
 # A peer that has gone without a word, as in a failover, is noticed after a minute and not after two hours.
 _CONNECTION: dict[str, str | int] = {
     "connect_timeout": _CONNECT_SECONDS,
@@ -47,9 +53,11 @@ _CONNECTION: dict[str, str | int] = {
 _WRITERS_WAIT_SECONDS, _LOCK_SECONDS, _STATEMENT_SECONDS, _IDLE_SECONDS = 60, 10, 120, 600
 _MIGRATION_WAIT_SECONDS, _MIGRATION_LOCK_SECONDS = 300, 10
 # Any numbers, as long as they are nobody else's in this database.
-_MIGRATION_LOCK, _WRITER_LOCK = 7_345_001, 7_345_002
+_MIGRATION_LOCK, _WRITER_LOCK, _WORKSPACE_LOCKS = 7_345_001, 7_345_002, 7_345_003
+# libpq tells of a connection that failed only in words.
+_REFUSED = re.compile("authentication failed|no password supplied|does not exist|no pg_hba.conf entry|not permitted")
 _FETCHED_AT_ONCE = 500
-_BOOKKEEPING = ("alembic_version", "words", "word_counts")
+_BOOKKEEPING = ("alembic_version", "words", "word_counts", "word_frequencies")
 
 
 class PostgresRelationalStore:
@@ -83,6 +91,7 @@ class PostgresRelationalStore:
                 ):
                     connection.exec_driver_sql(statement)
                 upgrade(connection, revision)
+                _raise_walls(connection.connection.driver_connection)
         except OperationalError as error:
             raise Unavailable(
                 f"The schema cannot be changed now: {_first_line(error.orig)}.",
@@ -100,17 +109,13 @@ class PostgresRelationalStore:
 
     def tables(self) -> list[Table]:
         with self.read() as tx:
-            names = tx.all(
-                "SELECT relname AS name FROM pg_class WHERE relkind = 'r'"
-                " AND relnamespace = current_schema::regnamespace ORDER BY relname"
-            )
-            return referenced_first([_table(tx, row["name"]) for row in names if row["name"] not in _BOOKKEEPING])
+            return _tables(tx)
 
     @contextmanager
-    def write(self) -> Iterator[PostgresTransaction]:
+    def write(self, workspace_id: str | None = None, /, *, alone: bool = True) -> Iterator[PostgresTransaction]:
         begin = (
-            f"{_begin('READ COMMITTED')}; SET LOCAL lock_timeout = '{_WRITERS_WAIT_SECONDS}s';"
-            f" SELECT pg_advisory_xact_lock({_WRITER_LOCK}); SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'"
+            f"{_begin('READ COMMITTED', workspace_id)}; SET LOCAL lock_timeout = '{_WRITERS_WAIT_SECONDS}s';"
+            f" {_in_line(workspace_id, alone=alone)}; SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'"
         )
         with _told(), self._begun(self._writers, begin) as connection:
             yield PostgresTransaction(connection)
@@ -120,8 +125,9 @@ class PostgresRelationalStore:
             connection.execute("COMMIT")
 
     @contextmanager
-    def read(self) -> Iterator[PostgresTransaction]:
-        with _told(), self._begun(self._readers, _begin("REPEATABLE READ READ ONLY")) as connection:
+    def read(self, workspace_id: str | None = None, /) -> Iterator[PostgresTransaction]:
+        begin = _begin("REPEATABLE READ READ ONLY", workspace_id)
+        with _told(), self._begun(self._readers, begin) as connection:
             yield PostgresTransaction(connection)
 
     @contextmanager
@@ -165,8 +171,8 @@ class PostgresRelationalStore:
                 connection.execute(f"VACUUM (FULL, ANALYZE) {name}")
 
     def ping(self) -> None:
-        with _told(), self._readers.connection(_PING_SECONDS) as connection:
-            connection.execute("SELECT 1")
+        with self.read() as tx:
+            tx.one("SELECT 1")
 
     def close(self) -> None:
         self._readers.close()
@@ -174,6 +180,8 @@ class PostgresRelationalStore:
 
 
 class PostgresTransaction(PostgresWords):
+    skip_locked = "FOR UPDATE SKIP LOCKED"
+
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._cursors = count()
@@ -182,7 +190,9 @@ class PostgresTransaction(PostgresWords):
         return self._run(sql, parameters).rowcount
 
     def execute_many(self, sql: str, rows: Sequence[Parameters]) -> None:
-        if rows:
+        if len(rows) == 1:
+            self._run(sql, rows[0])
+        elif rows:
             statement, names = _translated(sql, frozenset())
             with self._connection.cursor() as cursor:
                 cursor.executemany(statement, [[row[name] for name in names] for row in rows])
@@ -301,11 +311,14 @@ def _try_out(address: str) -> None:
     try:
         with psycopg.connect(address, autocommit=True) as connection:
             encoding = connection.info.parameter_status("server_encoding")
-    except (errors.InvalidPassword, errors.InvalidAuthorizationSpecification, errors.InvalidCatalogName) as error:
-        raise Misconfigured(
-            f"PostgreSQL at {place} refuses: {_first_line(error)}.", hint="Mend DATABASE_URL."
-        ) from error
+            unbound = connection.execute(
+                "SELECT 1 FROM pg_roles WHERE rolname = current_user AND (rolsuper OR rolbypassrls)"
+            ).fetchone()
     except psycopg.OperationalError as error:
+        if _REFUSED.search(str(error)):
+            raise Misconfigured(
+                f"PostgreSQL at {place} refuses: {_first_line(error)}.", hint="Mend DATABASE_URL."
+            ) from error
         raise Unavailable(
             f"PostgreSQL at {place} cannot be reached: {_first_line(error)}.",
             hint="Is it running, is DATABASE_URL right, does a firewall stand between?",
@@ -314,6 +327,11 @@ def _try_out(address: str) -> None:
         raise Misconfigured(
             f"The database at {place} stores text in {encoding}.",
             hint="Create one with: CREATE DATABASE pegasus TEMPLATE template0 ENCODING 'UTF8'",
+        )
+    if unbound:
+        log.warning(
+            "postgres.row_level_security_is_bypassed",
+            hint="The role is a superuser or has BYPASSRLS. Give Pegasus an ordinary role that owns its database.",
         )
 
 
@@ -335,11 +353,31 @@ def _pool(address: str, name: str, connections: int) -> ConnectionPool[Connectio
     )
 
 
-def _begin(mode: str) -> str:
+def _begin(mode: str, workspace_id: str | None) -> str:
+    if workspace_id is not None and not is_id(workspace_id):  # It becomes part of a statement.
+        raise Invalid(f"{workspace_id[:100]!r} is not the id of a workspace.")
     return (
         f"BEGIN ISOLATION LEVEL {mode}; SET LOCAL statement_timeout = '{_STATEMENT_SECONDS}s';"
-        f" SET LOCAL idle_in_transaction_session_timeout = '{_IDLE_SECONDS}s'"
+        f" SET LOCAL idle_in_transaction_session_timeout = '{_IDLE_SECONDS}s';"
+        " SET LOCAL jit = off;"  # Compiling takes longer than any of these statements.
+        f" SET LOCAL pegasus.workspace = '{workspace_id or EVERY_WORKSPACE}'"
     )
+
+
+def _in_line(workspace_id: str | None, *, alone: bool) -> str:
+    """Writers of one workspace wait for each other and for those of all workspaces, who wait for everybody.
+
+    That is as much as statements need that first look and then write, as all of Pegasus' do: row-level security sees
+    to it that a writer of one workspace neither looks at nor changes what others write at the same time.
+    """
+    if not alone:
+        return f"SELECT pg_advisory_xact_lock_shared({_WRITER_LOCK})"
+    if workspace_id is None:
+        return f"SELECT pg_advisory_xact_lock({_WRITER_LOCK})"
+    # Two workspaces that share a number wait for each other now and then.
+    number = zlib.crc32(workspace_id.encode()) - 2**31
+    shared = f"SELECT pg_advisory_xact_lock_shared({_WRITER_LOCK})"
+    return f"{shared}; SELECT pg_advisory_xact_lock({_WORKSPACE_LOCKS}, {number})"
 
 
 def _begin_on_any(pool: ConnectionPool[Connection], begin: str) -> Connection:
@@ -373,7 +411,7 @@ def _told() -> Iterator[None]:
             f"PostgreSQL took longer than {_STATEMENT_SECONDS} seconds.", hint="Try again when less is going on."
         ) from error
     except psycopg.DataError as error:
-        raise Invalid(f"PostgreSQL cannot store this: {_first_line(error)}.") from error
+        raise Invalid(f"This cannot be stored: {_first_line(error)}.", hint="Remove what is named.") from error
     except PoolTimeout as error:
         raise Unavailable(
             "PostgreSQL cannot be reached, or all connections to it are in use.",
@@ -390,6 +428,21 @@ def _first_line(error: BaseException | None) -> str:
     """What the server says, without the details, which quote rows."""
     said = error.diag.message_primary if isinstance(error, psycopg.Error) else None
     return (said or str(error).partition("\n")[0]).rstrip(".")
+
+
+def _raise_walls(connection: Any) -> None:
+    connection.cursor_factory, connection.row_factory = psycopg.RawCursor, dict_row
+    tx = PostgresTransaction(connection)
+    for statement in wall_statements(tx, _tables(tx)):
+        tx.execute(statement)
+
+
+def _tables(tx: PostgresTransaction) -> list[Table]:
+    names = tx.all(
+        "SELECT relname AS name FROM pg_class WHERE relkind = 'r'"
+        " AND relnamespace = current_schema::regnamespace ORDER BY relname"
+    )
+    return referenced_first([_table(tx, row["name"]) for row in names if row["name"] not in _BOOKKEEPING])
 
 
 def _table(tx: PostgresTransaction, name: str) -> Table:

@@ -95,7 +95,7 @@ class SqliteRelationalStore:
             return referenced_first([_table(tx, row["name"]) for row in names])
 
     @contextmanager
-    def write(self) -> Iterator[SqliteTransaction]:
+    def write(self, _workspace_id: str | None = None, /, *, alone: bool = True) -> Iterator[SqliteTransaction]:  # noqa: ARG002 - there is one writer.
         with self._write_lock, _unavailable():
             self._writer.execute("BEGIN IMMEDIATE")
             try:
@@ -107,7 +107,7 @@ class SqliteRelationalStore:
                 raise
 
     @contextmanager
-    def read(self) -> Iterator[SqliteTransaction]:
+    def read(self, _workspace_id: str | None = None, /) -> Iterator[SqliteTransaction]:
         connection = self._readers.get()
         try:
             with _unavailable():
@@ -166,25 +166,27 @@ def _unavailable(kind: type[Exception] = sqlite3.OperationalError) -> Iterator[N
 
 
 class SqliteTransaction:
+    skip_locked = ""
+
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
     def execute(self, sql: str, parameters: Parameters = {}) -> int:
-        with closing(self._connection.execute(sql, parameters)) as cursor:
+        with closing(self._connection.execute(sql, _without_nul(parameters))) as cursor:
             return cursor.rowcount
 
     def execute_many(self, sql: str, rows: Sequence[Parameters]) -> None:
-        self._connection.executemany(sql, rows)
+        self._connection.executemany(sql, map(_without_nul, rows))
 
     def all(self, sql: str, parameters: Parameters = {}) -> list[sqlite3.Row]:
-        return self._connection.execute(sql, parameters).fetchall()
+        return self._connection.execute(sql, _without_nul(parameters)).fetchall()
 
     def each(self, sql: str, parameters: Parameters = {}) -> Iterator[sqlite3.Row]:
-        with closing(self._connection.execute(sql, parameters)) as cursor:
+        with closing(self._connection.execute(sql, _without_nul(parameters))) as cursor:
             yield from cursor
 
     def one(self, sql: str, parameters: Parameters = {}) -> sqlite3.Row | None:
-        with closing(self._connection.execute(sql, parameters)) as cursor:
+        with closing(self._connection.execute(sql, _without_nul(parameters))) as cursor:
             row: sqlite3.Row | None = cursor.fetchone()
             return row
 
@@ -306,6 +308,14 @@ def _table(tx: SqliteTransaction, name: str) -> Table:
         frozenset(row["name"] for row in columns if row["type"] == "BLOB"),
         [(row["from"], row["table"], row["to"]) for row in references],
     )
+
+
+def _without_nul(parameters: Parameters) -> Parameters:
+    """Parameters whose texts have no NUL, after which SQLite itself would take no notice of the rest."""
+    for value in parameters.values():
+        if isinstance(value, str) and "\0" in value:
+            raise Invalid("A text with a NUL character cannot be stored.", hint="Remove it.")
+    return parameters
 
 
 def _any_of(terms: Sequence[str]) -> str:

@@ -77,7 +77,7 @@ def create_session(app: App, caller: Writer, given: SessionIn, idempotency_key: 
         note(tx, caller, "session.created", session.id)
         return Reply(201, SessionOut.of(session).model_dump(mode="json"))
 
-    with app.relational.write() as tx:
+    with app.relational.write(caller.workspace_id) as tx:
         fingerprint = sha256_hex("sessions\0" + given.model_dump_json())
         reply = once(tx, caller.workspace_id, idempotency_key, fingerprint, act)
     return JSONResponse(reply.body, reply.status)
@@ -88,7 +88,7 @@ def list_sessions(
     app: App, caller: Reader, cursor: Cursor = None, limit: Annotated[int, Query(ge=1, le=200)] = 50
 ) -> PageOf[SessionOut]:
     """Sessions, newest first."""
-    with app.relational.read() as tx:
+    with app.relational.read(caller.workspace_id) as tx:
         page = service.list_sessions(tx, caller.workspace_id, checked_cursor(cursor), limit)
     return PageOf(items=[SessionOut.of(session) for session in page.items], next_cursor=page.next_cursor)
 
@@ -96,7 +96,7 @@ def list_sessions(
 @router.get("/sessions/{session_id}", responses=problems(404, 422))
 def read_session(app: App, caller: Reader, session_id: str) -> SessionWithMessages:
     """A session with its messages in order."""
-    with app.relational.read() as tx:
+    with app.relational.read(caller.workspace_id) as tx:
         session = service.get_session(tx, caller.workspace_id, checked_id(session_id, "session"))
         messages = service.messages(tx, caller.workspace_id, session_id)
     found = SessionOut.of(session)
@@ -106,7 +106,7 @@ def read_session(app: App, caller: Reader, session_id: str) -> SessionWithMessag
 @router.delete("/sessions/{session_id}", status_code=204, responses=problems(404, 422))
 def delete_session(app: App, caller: Writer, session_id: str) -> Response:
     """Delete a session and its messages."""
-    with app.relational.write() as tx:
+    with app.relational.write(caller.workspace_id) as tx:
         service.delete_session(tx, caller.workspace_id, checked_id(session_id, "session"))
         note(tx, caller, "session.deleted", session_id)
     return Response(status_code=204)
@@ -132,7 +132,7 @@ def post_message(
     answer; `error` with a problem if it cannot be completed. A comment comes at once and every 15 s.
     """
     fingerprint = sha256_hex(f"messages\0{checked_id(session_id, 'session')}\0{given.content}")
-    with app.relational.read() as tx:
+    with app.relational.read(caller.workspace_id) as tx:
         service.get_session(tx, caller.workspace_id, session_id)
         known = recall(tx, caller.workspace_id, idempotency_key, fingerprint) if idempotency_key else None
     if known:

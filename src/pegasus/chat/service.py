@@ -79,7 +79,7 @@ class ChatService:
         yield Event("done", answer)
 
     def _checked(self, workspace_id: str, citation: Citation) -> Citation | None:
-        with self._relational.read() as tx:
+        with self._relational.read(workspace_id) as tx:
             if verifies(tx, workspace_id, citation):
                 return citation
         log.warning("chat.citation_withheld", document_id=citation.document_id, version=citation.version)
@@ -95,7 +95,7 @@ class ChatService:
         content = content.strip()
         if not content or len(content) > _MAX_CONTENT:
             raise Invalid(f"A message has 1 to {_MAX_CONTENT:,} characters.")
-        with self._relational.read() as tx:
+        with self._relational.read(workspace_id) as tx:
             session = get_session(tx, workspace_id, session_id)
         asked_at = time.time()
         for event in self.stream(workspace_id, content):
@@ -109,7 +109,7 @@ class ChatService:
     ) -> None:  # fmt: skip
         question = Message(new_id(), session.id, "user", content, asked_at)
         reply = Message(new_id(), session.id, "assistant", answer.text, time.time(), answer.citations, answer.model)
-        with self._relational.write() as tx:
+        with self._relational.write(session.workspace_id) as tx:
             get_session(tx, session.workspace_id, session.id)
             repository.insert_message(tx, question)
             repository.insert_message(tx, reply)

@@ -109,7 +109,7 @@ def _add_text(app: Application, caller: Principal, body: bytes, key: str | None)
         _note_added(tx, caller, added)
         return _reply(added)
 
-    with app.relational.write() as tx:
+    with app.relational.write(caller.workspace_id) as tx:
         reply = once(tx, caller.workspace_id, key, sha256_hex(b"documents\0" + body), act)
     app.signal.notify_all()
     return reply
@@ -148,7 +148,7 @@ def _add_upload(app: Application, caller: Principal, form: FormData, key: str | 
 
     stored = intake.store(app.files, caller.workspace_id, upload.file, about, app.settings.max_upload_bytes)
     try:
-        with app.relational.write() as tx:
+        with app.relational.write(caller.workspace_id) as tx:
             fingerprint = sha256_hex(f"upload\0{stored.new.sha256}\0{about!r}")
             reply = once(tx, caller.workspace_id, key, fingerprint, act)
             # Known content needs no second copy, nor does a repeated request.
@@ -236,14 +236,14 @@ async def _keep_open(batch: BatchIntake, period_seconds: float) -> None:
 
 
 def _known_batch(app: Application, caller: Principal, key: str) -> JobAccepted | None:
-    with app.relational.read() as tx:
+    with app.relational.read(caller.workspace_id) as tx:
         reply = recall(tx, caller.workspace_id, key, _BATCH)
     return JobAccepted.model_validate(reply.body) if reply else None
 
 
 def _remember_batch(app: Application, caller: Principal, key: str, accepted: JobAccepted) -> None:
     """Only once the whole stream is in: a batch that was cut off is sent again, and what is known stays as it is."""
-    with app.relational.write() as tx:
+    with app.relational.write(caller.workspace_id) as tx:
         remember(tx, caller.workspace_id, key, _BATCH, Reply(202, accepted.model_dump(mode="json")))
 
 
@@ -257,7 +257,7 @@ def list_documents(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> PageOf[DocumentOut]:
     """Documents, newest first."""
-    with app.relational.read() as tx:
+    with app.relational.read(caller.workspace_id) as tx:
         page = service.list_page(tx, caller.workspace_id, tag, uri, checked_cursor(cursor), limit)
     return PageOf(items=[DocumentOut.of(document) for document in page.items], next_cursor=page.next_cursor)
 
@@ -265,7 +265,7 @@ def list_documents(
 @router.get("/{document_id}", responses=problems(404, 422))
 def read_document(app: App, caller: Reader, document_id: str) -> DocumentOut:
     """A document, with its state and tags."""
-    with app.relational.read() as tx:
+    with app.relational.read(caller.workspace_id) as tx:
         return DocumentOut.of(service.get(tx, caller.workspace_id, checked_id(document_id, "document")))
 
 
@@ -274,7 +274,7 @@ def read_content(
     app: App, caller: Reader, document_id: str, version: Annotated[int | None, Query(ge=1, le=2**31)] = None
 ) -> ContentOut:
     """The stored text, of the current version or of an older one that a citation names."""
-    with app.relational.read() as tx:
+    with app.relational.read(caller.workspace_id) as tx:
         text = service.read_text(tx, caller.workspace_id, checked_id(document_id, "document"), version)
     return ContentOut.of(text)
 
@@ -285,7 +285,7 @@ def erase_document(app: App, caller: Writer, document_id: str, response: Respons
 
     `GET /v1/erasures/{id}`, with the id of the job or of the document, is the receipt.
     """
-    with app.relational.write() as tx:
+    with app.relational.write(caller.workspace_id) as tx:
         job = erasure.accept(tx, caller.workspace_id, checked_id(document_id, "document"))
         sources.forget_document(tx, caller.workspace_id, document_id)
         note(tx, caller, "document.erased", document_id, outcome="accepted")

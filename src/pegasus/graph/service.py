@@ -47,12 +47,12 @@ class GraphService:
     def entities(self, workspace_id: str, query: str, limit: int) -> list[tuple[Entity, int]]:
         """Entities whose name has the query in it, with the number of passages that mention them, most first."""
         printable("q", query, 200)
-        with self._relational.read() as tx:
+        with self._relational.read(workspace_id) as tx:
             return repository.find_entities(tx, workspace_id, query, limit)
 
     def neighbourhood(self, workspace_id: str, entity_id: str, depth: int, limit: int) -> Neighbourhood:
         """Entities up to ``depth`` steps away, where a step is a passage that mentions both; and the documents."""
-        with self._relational.read() as tx:
+        with self._relational.read(workspace_id) as tx:
             entity = repository.get_entity(tx, workspace_id, entity_id)
         if entity is None:
             raise NotFound(f"There is no entity {entity_id}.", hint="Find entities with GET /v1/graph/entities?q=")
@@ -70,11 +70,11 @@ class GraphService:
 
     def _documents(self, workspace_id: str, entity_id: str, limit: int) -> list[MentioningDocument]:
         passages = [id_ for id_, _ in self._graph.mentioning(workspace_id, [entity_id], limit * 10)]
-        with self._relational.read() as tx:
+        with self._relational.read(workspace_id) as tx:
             counts = Counter(p.document_id for p in ingestion.passages(tx, workspace_id, passages).values())
         ids = sorted(counts, key=lambda id_: (-counts[id_], id_))[:limit]
         links = self._graph.linked(workspace_id, ids) if ids else []
-        with self._relational.read() as tx:
+        with self._relational.read(workspace_id) as tx:
             found = [(id_, documents.find(tx, workspace_id, id_)) for id_ in ids]
         return [
             MentioningDocument(document, counts[id_], [t for s, t in links if s == id_ and t in counts])

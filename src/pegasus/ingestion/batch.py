@@ -41,7 +41,7 @@ class BatchIntake:
         self._line_number = 0
         self._stored = 0
         self._lease_seconds = lease_seconds
-        with relational.write() as tx:
+        with relational.write(workspace_id) as tx:
             self._job = jobs.open_batch(tx, workspace_id, lease_seconds)
             # One event for all of its documents, which its job names.
             note(tx, caller, "documents.imported", self._job.id, outcome="accepted", workspace_id=workspace_id)
@@ -58,7 +58,7 @@ class BatchIntake:
 
     def keep_open(self) -> None:
         """Say that the stream goes on, for all that nothing comes at the moment."""
-        with self._relational.write() as tx:
+        with self._relational.write(self._workspace_id) as tx:
             jobs.keep_batch(tx, self._job, self._lease_seconds)
 
     def close(self) -> Job:
@@ -66,7 +66,7 @@ class BatchIntake:
         if self._rest or self._skipping:
             self._take(bytes(self._rest))
         self._store()
-        with self._relational.write() as tx:
+        with self._relational.write(self._workspace_id) as tx:
             jobs.close_batch(tx, self._job)
             return jobs.get(tx, self._workspace_id, self._job.id)
 
@@ -96,7 +96,7 @@ class BatchIntake:
     def _store(self) -> None:
         if not self._lines:
             return
-        with self._relational.write() as tx:
+        with self._relational.write(self._workspace_id) as tx:
             if not jobs.keep_batch(tx, self._job, self._lease_seconds):
                 raise Conflict(
                     "The batch was cancelled, or closed because nothing was heard of it.",

@@ -176,7 +176,7 @@ class Indexer:
         by_id = dict(zip((passage.id for passage in fresh), vectors, strict=True))
         by_id |= {p.id: repository.vector_from(p.vector) for p in passages if p.vector is not None}
         mentions = {passage.id: self._find_mentions(passage.text) for passage in passages}
-        with self._relational.write() as tx:
+        with self._relational.write(workspace_id) as tx:
             present = repository.existing(tx, list(by_id))
             repository.save_embeddings(tx, self._embedder.name, [(p.id, by_id[p.id]) for p in fresh if p.id in present])
             entities = _save_mentions(tx, workspace_id, {id_: mentions[id_] for id_ in present})
@@ -188,7 +188,7 @@ class Indexer:
             self._graph.upsert_documents(workspace_id, {p.document_id: p.title for p in kept})
             nodes = [GraphPassage(p.id, p.document_id, [entities[m.key].id for m in mentions[p.id]]) for p in kept]
             self._graph.upsert_passages(workspace_id, list(entities.values()), nodes)
-        with self._relational.write() as tx:
+        with self._relational.write(workspace_id) as tx:
             repository.mark_indexed(tx, list(present))
         self._forget_late(workspace_id, kept, entities)
 
@@ -199,7 +199,7 @@ class Indexer:
 
         While a worker holds its job nothing of the document goes; whoever came later may be through by now.
         """
-        with self._relational.read() as tx:
+        with self._relational.read(workspace_id) as tx:
             there = repository.existing(tx, [passage.id for passage in passages])
             late = [passage for passage in passages if passage.id not in there]
             if not late:
@@ -215,7 +215,7 @@ class Indexer:
 
     def relink_document(self, workspace_id: str, document_id: str) -> None:
         """Set the links in the graph from and to a document as the rows have them."""
-        with self._relational.read() as tx:
+        with self._relational.read(workspace_id) as tx:
             links = repository.resolved_links(tx, document_id)
         self._graph.set_links(workspace_id, links)
 
@@ -231,11 +231,11 @@ class Indexer:
 
     def forget(self, workspace_id: str, document_id: str) -> None:
         """Take out of vectors and graph what the rows have lost."""
-        with self._relational.read() as tx:
+        with self._relational.read(workspace_id) as tx:
             gone = repository.removals(tx, document_id)
         if any(gone.values()):
             self._remove(workspace_id, gone)
-            with self._relational.write() as tx:
+            with self._relational.write(workspace_id) as tx:
                 forgotten(tx, gone)
 
     def forget_document(self, workspace_id: str, document_id: str) -> Forgotten:
@@ -244,7 +244,7 @@ class Indexer:
         What was removed is noted as such by ``forgotten``, in the transaction that ends the erasure: until then the
         removal can be repeated, and be looked for again.
         """
-        with self._relational.read() as tx:
+        with self._relational.read(workspace_id) as tx:
             gone = repository.removals(tx, document_id)
         self._remove(workspace_id, gone)
         self._graph.delete_documents(workspace_id, [document_id])

@@ -47,7 +47,7 @@ class IngestTask:
                 f"Its text has {len(extraction.text):,} characters; the limit is {self._max_text_characters:,}.",
                 hint="Split the file, or raise PEGASUS_MAX_TEXT_CHARACTERS.",
             )
-        with self._relational.write() as tx:
+        with self._relational.write(document.workspace_id) as tx:
             latest = documents.find(tx, document.workspace_id, document.id)
             if latest and (latest.version, latest.state) == (document.version, document.state):
                 service.store_text(tx, latest, extraction, media_type)
@@ -56,15 +56,16 @@ class IngestTask:
 
     def _current(self, job: Job, owner: str) -> Document | None:
         """The job's document, unless a newer version or an erasure has overtaken it: then the job is done."""
-        with self._relational.write() as tx:
+        with self._relational.read(job.workspace_id) as tx:
             document = documents.find(tx, job.workspace_id, job.document_id or "")
-            if document and document.version == job.version and document.state is not DocumentState.ERASING:
-                return document
+        if document and document.version == job.version and document.state is not DocumentState.ERASING:
+            return document
+        with self._relational.write() as tx:
             jobs.succeed(tx, job, owner, {"superseded": True})
-            return None
+        return None
 
     def _extract(self, document: Document) -> tuple[Extraction, str]:
-        with self._relational.read() as tx:
+        with self._relational.read(document.workspace_id) as tx:
             source = documents.source(tx, document)
         if source.file_key is None:
             return read_markdown(source.text or ""), source.media_type
@@ -87,7 +88,7 @@ class IngestTask:
         self._signal.notify(Lane.INDEX)
 
     def _conclude(self, workspace_id: str, job_list: Sequence[Job], owner: str) -> None:
-        with self._relational.read() as tx:
+        with self._relational.read(workspace_id) as tx:
             self._indexer.relink(tx, workspace_id, job_list)
         with self._relational.write() as tx:
             for job in job_list:
@@ -138,14 +139,14 @@ class UnpackTask:
             self._unpack(job, owner)
 
     def _unpack(self, job: Job, owner: str) -> None:
-        with self._relational.read() as tx:
+        with self._relational.read(job.workspace_id) as tx:
             done = jobs.last_item(tx, job)
         with self._files.path(job.payload["file_key"]) as path:
             for ordinal, member in enumerate(archives.members(path, self._limits), start=1):
                 # Items up to ``done`` are an earlier try's.
                 if ordinal > done and not self._take_in(job, owner, ordinal, member):
                     return
-        with self._relational.write() as tx:
+        with self._relational.write(job.workspace_id) as tx:
             jobs.await_items(tx, job, owner)
         self._files.delete(job.payload["file_key"])
 
@@ -159,7 +160,7 @@ class UnpackTask:
         except Unavailable:
             raise
         except PegasusError as error:
-            with self._relational.write() as tx:
+            with self._relational.write(job.workspace_id) as tx:
                 held = jobs.report_progress(tx, job, owner, "unpack", ordinal, ordinal)
                 if held:
                     jobs.add_item(tx, job, ordinal, member.name, "refused", error=error.problem())
@@ -174,7 +175,7 @@ class UnpackTask:
             filename=Path(member.name).name,
             file_key=key,
         )
-        with self._kept_only_if_stored(key), self._relational.write() as tx:
+        with self._kept_only_if_stored(key), self._relational.write(job.workspace_id) as tx:
             # First of all: once the job was cancelled or taken over nothing more is taken in.
             added = None
             if jobs.report_progress(tx, job, owner, "unpack", ordinal, ordinal):

@@ -260,7 +260,7 @@ class Check:
 
     def _words(self, workspace_id: str) -> Iterator[Step | Difference]:
         yield Step("full text", 0, 1)
-        with self.relational.write() as tx:  # In line with the writers: index and rows as of one moment.
+        with self.relational.write(workspace_id) as tx:  # In line with the writers: index and rows as of one moment.
             if tx.words_agree(workspace_id):
                 return
             missing = tx.words_missing(workspace_id)

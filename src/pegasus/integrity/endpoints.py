@@ -86,7 +86,7 @@ def list_erasures(
     app: App, caller: Admin, cursor: Cursor = None, limit: Annotated[int, Query(ge=1, le=200)] = 50
 ) -> PageOf[ErasureOut]:
     """Receipts of erasures, newest first."""
-    with app.relational.read() as tx:
+    with app.relational.read(caller.workspace_id) as tx:
         page = erasure.receipts(tx, caller.workspace_id, checked_cursor(cursor), limit)
     return PageOf(items=[ErasureOut.of(receipt) for receipt in page.items], next_cursor=page.next_cursor)
 
@@ -95,5 +95,5 @@ def list_erasures(
 def read_erasure(app: App, caller: Admin, erasure_id: str) -> ErasureOut:
     """The receipt of an erasure, by the id of its job or of what was erased: what was removed, where was looked, and
     which backups may still hold it."""
-    with app.relational.read() as tx:
+    with app.relational.read(caller.workspace_id) as tx:
         return ErasureOut.of(erasure.receipt(tx, caller.workspace_id, checked_id(erasure_id, "erasure")))

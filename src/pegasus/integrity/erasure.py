@@ -167,7 +167,7 @@ class Eraser:
     def clear(self, workspace_id: str, document_ids: Sequence[str]) -> Cleared:
         """Take documents out of vectors, graph and files; their rows, which name what that is, stay until then."""
         forgotten = [self._indexer.forget_document(workspace_id, document_id) for document_id in document_ids]
-        with self._relational.read() as tx:
+        with self._relational.read(workspace_id) as tx:
             keys = [key for document_id in document_ids for key in documents.file_keys(tx, document_id)]
         for key in keys:
             self._files.delete(key)

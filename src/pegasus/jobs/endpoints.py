@@ -38,7 +38,7 @@ def list_jobs(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> PageOf[JobOut]:
     """Jobs, newest first; `state=dead` are those whose attempts are spent."""
-    with app.relational.read() as tx:
+    with app.relational.read(caller.workspace_id) as tx:
         page = service.list_page(tx, caller.workspace_id, state, document_id, checked_cursor(cursor), limit)
     return PageOf(items=[JobOut.of(job) for job in page.items], next_cursor=page.next_cursor)
 
@@ -50,7 +50,7 @@ def retry_dead_jobs(
     kind: Annotated[str | None, Query(description="Only jobs of this kind", max_length=100)] = None,
 ) -> JobsRetried:
     """Queue all dead letters again, once what killed them is mended."""
-    with app.relational.write() as tx:
+    with app.relational.write(caller.workspace_id) as tx:
         retried = service.retry_dead(tx, caller.workspace_id, kind)
         for job in retried:
             note(tx, caller, "job.retried", job.id)
@@ -61,7 +61,7 @@ def retry_dead_jobs(
 @router.get("/{job_id}", responses=problems(404, 422))
 def read_job(app: App, caller: Reader, job_id: str) -> JobDetail:
     """A job, with its state, its progress and those of its attempts that ended badly."""
-    with app.relational.read() as tx:
+    with app.relational.read(caller.workspace_id) as tx:
         job = service.get(tx, caller.workspace_id, checked_id(job_id, "job"))
         return JobDetail.with_history(job, service.attempts(tx, job))
 
@@ -85,13 +85,13 @@ def read_job(app: App, caller: Reader, job_id: str) -> JobDetail:
 )
 def job_results(app: App, caller: Reader, job_id: str) -> StreamingResponse:
     """What became of each document of a batch or archive."""
-    with app.relational.read() as tx:
+    with app.relational.read(caller.workspace_id) as tx:
         service.get(tx, caller.workspace_id, checked_id(job_id, "job"))
 
     def lines() -> Iterator[str]:
         after = 0
         while True:
-            with app.relational.read() as tx:
+            with app.relational.read(caller.workspace_id) as tx:
                 items = service.items(tx, caller.workspace_id, job_id, after, _RESULTS_PAGE)
             if not items:
                 return
@@ -116,7 +116,7 @@ def job_results(app: App, caller: Reader, job_id: str) -> StreamingResponse:
 )
 def job_events(app: App, caller: Reader, job_id: str) -> StreamingResponse:
     """Follow a job: `progress` whenever it changes, then `done`."""
-    with app.relational.read() as tx:
+    with app.relational.read(caller.workspace_id) as tx:
         service.get(tx, caller.workspace_id, checked_id(job_id, "job"))
     events = _events(app, caller.workspace_id, job_id)
     return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
@@ -124,7 +124,7 @@ def job_events(app: App, caller: Reader, job_id: str) -> StreamingResponse:
 
 async def _events(app: Application, workspace_id: str, job_id: str) -> AsyncIterator[bytes]:
     def look() -> JobDetail:
-        with app.relational.read() as tx:
+        with app.relational.read(workspace_id) as tx:
             job = service.get(tx, workspace_id, job_id)
             return JobDetail.with_history(job, service.attempts(tx, job))
 
@@ -146,7 +146,7 @@ async def _events(app: Application, workspace_id: str, job_id: str) -> AsyncIter
 @router.post("/{job_id}/retry", responses=problems(404, 409, 422))
 def retry_job(app: App, caller: Writer, job_id: str) -> JobOut:
     """Queue a failed, dead or cancelled job again."""
-    with app.relational.write() as tx:
+    with app.relational.write(caller.workspace_id) as tx:
         job = service.retry(tx, caller.workspace_id, checked_id(job_id, "job"))
         note(tx, caller, "job.retried", job.id)
     app.signal.notify(job.lane)
@@ -156,7 +156,7 @@ def retry_job(app: App, caller: Writer, job_id: str) -> JobOut:
 @router.post("/{job_id}/cancel", responses=problems(404, 409, 422))
 def cancel_job(app: App, caller: Writer, job_id: str) -> JobOut:
     """Stop a queued or running job, of a batch also its items; what earlier steps have stored stays."""
-    with app.relational.write() as tx:
+    with app.relational.write(caller.workspace_id) as tx:
         job = ingestion.cancel(tx, caller.workspace_id, checked_id(job_id, "job"))
         note(tx, caller, "job.cancelled", job.id)
         return JobOut.of(job)

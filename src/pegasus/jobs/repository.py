@@ -120,11 +120,12 @@ def claim(
     never overtake each other.
     """
     rows = tx.all(
-        "UPDATE jobs SET state = 'running', lease_owner = :owner, lease_until = :until, attempts = attempts + 1,"
-        " started_at = :now, updated_at = :now WHERE id IN (SELECT id FROM jobs j WHERE j.lane = :lane"
+        "WITH due AS (SELECT id FROM jobs j WHERE j.lane = :lane"
         f" AND {_FRESH if fresh else _TRIED} AND j.priority = :priority AND j.workspace_id = :workspace_id"
         " AND NOT EXISTS (SELECT 1 FROM jobs e WHERE e.document_id = j.document_id AND e.id < j.id"
-        f" AND e.state IN {_UNFINISHED}) ORDER BY j.run_after, j.id LIMIT :limit) RETURNING *",
+        f" AND e.state IN {_UNFINISHED}) ORDER BY j.run_after, j.id LIMIT :limit {tx.skip_locked})"
+        " UPDATE jobs SET state = 'running', lease_owner = :owner, lease_until = :until, attempts = attempts + 1,"
+        " started_at = :now, updated_at = :now WHERE id IN (SELECT id FROM due) RETURNING *",
         {
             "owner": owner,
             "until": now + lease_seconds,

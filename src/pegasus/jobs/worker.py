@@ -67,7 +67,7 @@ class Worker:
         """Prolong the leases of what is in hand, and note whether it shows progress."""
         if self.given_up.is_set() or not self._held:
             return
-        with self._relational.write() as tx:
+        with self._relational.write(alone=False) as tx:
             progress = repository.renew(tx, self.owner, time.time() + self._settings.lease_seconds)
         # Compared for a change only: the clock may be set while a step runs.
         if progress != self._progress and self._alive_at is not None:
@@ -96,12 +96,17 @@ class Worker:
         with self._relational.read() as tx:
             if not repository.has_due(tx, self._lane, time.time()):
                 return []
-        with self._relational.write() as tx:
-            service.release_expired(tx, self._lane, time.time())
+            expired = bool(repository.expired(tx, self._lane, time.time()))
+        if expired:
+            with self._relational.write() as tx:
+                service.release_expired(tx, self._lane, time.time())
+        with self._relational.write(alone=False) as tx:
             jobs = self._claim_in_turn(tx)
-            spent = [job for job in jobs if service.is_spent_by_crashes(job, self._settings.max_attempts)]
-            for job in spent:
-                self._bury(tx, job)
+        spent = [job for job in jobs if service.is_spent_by_crashes(job, self._settings.max_attempts)]
+        if spent:
+            with self._relational.write() as tx:
+                for job in spent:
+                    self._bury(tx, job)
         self._held = {job.id: job for job in jobs if job not in spent}
         return list(self._held.values())
 

@@ -66,7 +66,7 @@ class SearchService:
         rankings: dict[str, Ranking] = {}
         # Meaning is compared on another thread while words are looked up here: both leave the interpreter free.
         meaning = self._calls.start(self._by_meaning, workspace_id, query, filters) if mode != Mode.LEXICAL else None
-        with self._relational.read() as tx:
+        with self._relational.read(workspace_id) as tx:
             if mode != Mode.SEMANTIC:
                 with _stage("lexical"):
                     rankings["lexical"] = tx.search_words(workspace_id, terms, DEPTH, filters)
@@ -79,7 +79,7 @@ class SearchService:
         if mode == Mode.HYBRID:
             known = {id_ for side in ("lexical", "semantic") for id_, _ in rankings[side]}
             rankings["graph"] = [item for item in graph if item[0] in known]
-        with _stage("assemble"), self._relational.read() as tx:
+        with _stage("assemble"), self._relational.read(workspace_id) as tx:
             return self._found(tx, workspace_id, query, rankings, limit)
 
     def _by_meaning(self, workspace_id: str, query: str, filters: Filters) -> Ranking:
@@ -87,7 +87,7 @@ class SearchService:
             vector: Vector = self._embedder.embed([query])[0]
             if not filters:
                 return self._vectors.query(workspace_id, vector, DEPTH)
-            with self._relational.read() as tx:
+            with self._relational.read(workspace_id) as tx:
                 allowed = ingestion.filtered_passages(tx, workspace_id, filters)
                 if len(allowed) <= _EXACT_SCAN:
                     return ingestion.most_similar(tx, vector, allowed, DEPTH)

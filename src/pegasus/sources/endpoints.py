@@ -49,7 +49,7 @@ def create_source(app: App, caller: Writer, given: SourceIn, idempotency_key: Id
         note(tx, caller, "source.added", source.id)
         return Reply(201, _shown(tx, source).model_dump(mode="json"))
 
-    with app.relational.write() as tx:
+    with app.relational.write(caller.workspace_id) as tx:
         fingerprint = sha256_hex(f"sources\0{given.model_dump_json()}")
         reply = once(tx, caller.workspace_id, idempotency_key, fingerprint, act)
     return JSONResponse(reply.body, reply.status)
@@ -64,7 +64,7 @@ def list_sources(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> PageOf[SourceOut]:
     """Sources, newest first."""
-    with app.relational.read() as tx:
+    with app.relational.read(caller.workspace_id) as tx:
         page = service.list_page(tx, caller.workspace_id, name, checked_cursor(cursor), limit)
         return PageOf(items=[_shown(tx, source) for source in page.items], next_cursor=page.next_cursor)
 
@@ -72,7 +72,7 @@ def list_sources(
 @router.get("/{source_id}", responses=problems(404, 422))
 def read_source(app: App, caller: Reader, source_id: str) -> SourceOut:
     """A source, with its newest run."""
-    with app.relational.read() as tx:
+    with app.relational.read(caller.workspace_id) as tx:
         return _shown(tx, service.get(tx, caller.workspace_id, checked_id(source_id, "source")))
 
 
@@ -81,7 +81,7 @@ def list_runs(
     app: App, caller: Reader, source_id: str, cursor: Cursor = None, limit: Annotated[int, Query(ge=1, le=50)] = 20
 ) -> PageOf[RunOut]:
     """Reports of the runs, newest first."""
-    with app.relational.read() as tx:
+    with app.relational.read(caller.workspace_id) as tx:
         id_ = checked_id(source_id, "source")
         page = service.runs(tx, caller.workspace_id, id_, checked_cursor(cursor), limit)
         items = [_shown_run(tx, caller.workspace_id, run) for run in page.items]
@@ -103,7 +103,7 @@ def run_source(
         job = service.start(tx, caller.workspace_id, id_, confirm=confirm)
         return Reply(202, JobAccepted(job=JobOut.of(job)).model_dump(mode="json"))
 
-    with app.relational.write() as tx:
+    with app.relational.write(caller.workspace_id) as tx:
         reply = once(tx, caller.workspace_id, idempotency_key, sha256_hex(f"run\0{id_}\0{confirm}"), act)
     app.signal.notify(Lane.FETCH)
     return JSONResponse(reply.body, reply.status)
@@ -115,7 +115,7 @@ def remove_source(
 ) -> SourceRemoved:
     """Remove a source. `documents=erase` erases every document that a source brought and only this one names."""
     id_ = checked_id(source_id, "source")
-    with app.relational.write() as tx:
+    with app.relational.write(caller.workspace_id) as tx:
         job = service.remove(tx, caller.workspace_id, id_, erase=documents == "erase")
         note(tx, caller, "source.removed", id_, outcome=f"documents {documents}")
     if job:

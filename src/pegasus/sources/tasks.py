@@ -62,7 +62,7 @@ class SourceTask:
         """What was taken in before stays; the next run goes on with the rest."""
 
     def _run(self, job: Job, owner: str) -> None:
-        with self._relational.read() as tx:
+        with self._relational.read(job.workspace_id) as tx:
             source = service.source_of(tx, job)
         if source is None:
             with self._relational.write() as tx:
@@ -107,7 +107,7 @@ class SourceTask:
     def _read(self, source: Source, job: Job, owner: str) -> None:
         until = time.monotonic() + _SLICE_SECONDS
         while time.monotonic() < until:
-            with self._relational.read() as tx:
+            with self._relational.read(job.workspace_id) as tx:
                 items = service.to_read(tx, source, _READ_AT_ONCE)
             for item in items:
                 self._take_in(source, job, owner, item)
@@ -202,7 +202,7 @@ class SourceTask:
             if held and not run.held:
                 self._add_item(tx, job, source.name, "held", _held_problem(source, held))
         while run.complete and not held:
-            with self._relational.read() as tx:
+            with self._relational.read(job.workspace_id) as tx:
                 items = service.missing(tx, source, job, _READ_AT_ONCE)
             if not items:
                 break
@@ -230,7 +230,7 @@ class SourceTask:
     def _remove(self, source: Source, job: Job, owner: str) -> None:
         until = time.monotonic() + _SLICE_SECONDS
         while time.monotonic() < until:
-            with self._relational.read() as tx:
+            with self._relational.read(job.workspace_id) as tx:
                 items = service.remaining(tx, source, _READ_AT_ONCE)
             if not items:
                 with self._held(job, owner) as tx:
@@ -256,7 +256,7 @@ class SourceTask:
     @contextmanager
     def _held(self, job: Job, owner: str, *, progressed: bool = False) -> Iterator[Transaction]:
         """A transaction in which the job is this worker's; raises ``_NotOurs`` when it was cancelled meanwhile."""
-        with self._relational.write() as tx:
+        with self._relational.write(job.workspace_id) as tx:
             if not jobs.is_held(tx, job, owner, progressed=progressed):
                 raise _NotOurs
             yield tx

@@ -19,7 +19,7 @@ router = APIRouter()
 @router.get("/v1/usage", tags=["usage"], responses=problems(401))
 def read_usage(app: App, caller: Reader) -> UsageOut:
     """What your workspace holds and waits for."""
-    with app.relational.read() as tx:
+    with app.relational.read(caller.workspace_id) as tx:
         return UsageOut.of(service.usage(tx, caller.workspace_id))
 
 

@@ -220,6 +220,11 @@ FULL_TEXT = (
         terms BIGINT NOT NULL,
         vector TSVECTOR NOT NULL
     )""",
+    # In how many passages of its workspace a term is: rare ones lead a search.
+    """CREATE TABLE word_frequencies (
+        term TEXT COLLATE "C" PRIMARY KEY,
+        passages BIGINT NOT NULL
+    ) WITH (fillfactor = 80)""",
     # Ranking reads many vectors: beside the row, not compressed. No pending list, which each search would go through.
     "ALTER TABLE words SET (toast_tuple_target = 8160)",
     "CREATE INDEX words_by_term ON words USING gin (vector) WITH (fastupdate = off)",
