@@ -16,6 +16,7 @@ import postgresql
 import pytest
 from benches import Bench
 from postgresql import PostgresServer
+from redis_server import PASSWORD, RedisServer, redis_cluster, redis_server
 from servers import BoltServer, S3Server, bolt_server, s3_server
 
 from pegasus import bootstrap
@@ -149,6 +150,20 @@ def bolt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BoltServer]:
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     with s3_server(tmp_path_factory.mktemp("s3")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[RedisServer]:
+    """With a password and the user who has no name."""
+    with redis_server(password=PASSWORD) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_nodes() -> Iterator[list[RedisServer]]:
+    """A cluster with a user of Pegasus' own, in TLS: as it is in AWS."""
+    with redis_cluster(user="pegasus", password=PASSWORD, tls=True) as servers:
+        yield servers
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from itertools import count
@@ -27,9 +27,30 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from origins import CERTIFICATE
+
+from pegasus.adapters.redis_connection import RedisConnection
+from pegasus.store_urls import CacheServer
 
 PASSWORD = "a-password+that/nobody@should:see#ever"
+# Of localhost and 127.0.0.1 and of nobody else, made for these tests, and signed by itself: openssl req -x509 ...
+CERTIFICATE = """\
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgYV73bEWjY4S8QZb/
+DIJu4fv2B4fX7zkOicMAZJpNbHWhRANCAASqDO8jV01TIGPdKGixNtF1xDHKZ0Z1
+dEvCn6ZJ/hDfKjpKSdMV0d98jtUSQAXTivsx6ldPmxZhe5CksrbVvydo
+-----END PRIVATE KEY-----
+-----BEGIN CERTIFICATE-----
+MIIBmjCCAUGgAwIBAgIUBoXatYgxNeFZF/nunA4zEidHOxMwCgYIKoZIzj0EAwIw
+FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyMzE1MzkyNloYDzIxMjYxMDMw
+MTUzOTI2WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAASqDO8jV01TIGPdKGixNtF1xDHKZ0Z1dEvCn6ZJ/hDfKjpKSdMV0d98
+jtUSQAXTivsx6ldPmxZhe5CksrbVvydoo28wbTAdBgNVHQ4EFgQUQ7dvSAzLoryS
+IH+miyIr1mEP3RwwHwYDVR0jBBgwFoAUQ7dvSAzLorySIH+miyIr1mEP3RwwDwYD
+VR0TAQH/BAUwAwEB/zAaBgNVHREEEzARgglsb2NhbGhvc3SHBH8AAAEwCgYIKoZI
+zj0EAwIDRwAwRAIgDb6phoUi8ZpBkG7pJngmrphHth3+nvvahVUhPpoBGy8CIH5p
+xGejSHK8fGuZK0bhPApwbaZjWOduQEOQqWqGMI3l
+-----END CERTIFICATE-----
+"""
 _START_SECONDS, _STOP_SECONDS, _START_ATTEMPTS = 60, 30, 3
 # The server ends with whoever holds the other end of its standard input, even by kill -9, and even while it is paused.
 # Its files go too, unless it was told to keep them.
@@ -51,7 +72,7 @@ class RedisServer:
         options: dict[str, str] = {},
     ) -> None:
         self.folder, self.port = folder, free_port()
-        self.user, self.password = user, password
+        self.user, self.password, self.options = user, password, options
         self.tls_port: int | None = None
         self.certificate: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -64,12 +85,14 @@ class RedisServer:
             lines["user"] = f"{user} on >{password} ~* &* +@all\nuser default off"
         elif password:
             lines["requirepass"] = f'"{password}"'
+        self.cluster = options.get("cluster-enabled") == "yes"
         self._configuration = "".join(f"{name} {value}\n" for name, value in lines.items())
 
     @property
     def url(self) -> str:
         place = f"localhost:{self.tls_port}" if self.tls_port else f"127.0.0.1:{self.port}"
-        return f"redis{'s' if self.tls_port else ''}://{self._credentials}{place}/0"
+        scheme = "rediss" if self.tls_port else "redis"
+        return f"{scheme}://{self._credentials}{place}{'?cluster=true' if self.cluster else '/0'}"
 
     @property
     def _credentials(self) -> str:
@@ -120,10 +143,19 @@ class RedisServer:
             parts = list(iter(lambda: connection.recv(65_536), b""))
         return b"".join(parts).decode().partition("\r\n")[2].removesuffix("+OK\r\n").strip()
 
+    def keys(self, pattern: str) -> list[str]:
+        lines = self.command("KEYS", pattern).split("\r\n")
+        return lines[2::2]
+
     def answers(self) -> bool:
         with suppress(OSError):
             return self.command("PING") == "+PONG"
         return False
+
+    @property
+    def node_id(self) -> str:
+        """In a cluster."""
+        return self.command("CLUSTER", "MYID").split()[-1]
 
     @property
     def log(self) -> str:
@@ -184,6 +216,56 @@ def redis_server(
             server.certificate.write_text(CERTIFICATE)
             server.tls_port = stack.enter_context(proxy(server.port, server.certificate)).port
         yield server
+
+
+@contextmanager
+def redis_cluster(
+    *, user: str | None = None, password: str | None = None, tls: bool = False, replicas: int = 0
+) -> Iterator[list[RedisServer]]:
+    """Three that are a cluster, and replicas of the first: its client is told of any one of them."""
+    with ExitStack() as stack:
+        servers = []
+        for _ in range(3 + replicas):
+            options = {"cluster-enabled": "yes", "cluster-port": str(free_port()), "cluster-node-timeout": "1000",
+                       "cluster-replica-validity-factor": "0", "repl-diskless-sync-delay": "0"}  # fmt: skip
+            if password:
+                options |= {"primaryauth": f'"{password}"', **({"primaryuser": user} if user else {})}
+            server = stack.enter_context(redis_server(user=user, password=password, tls=tls, options=options))
+            servers.append(server)
+        for number, server in enumerate(servers):
+            if tls:  # What its nodes tell the client of each other.
+                server.command("CONFIG", "SET", "cluster-announce-port", str(server.tls_port))
+                server.command("CONFIG", "SET", "cluster-announce-bus-port", server.options["cluster-port"])
+            server.command("CLUSTER", "SET-CONFIG-EPOCH", str(number + 1))
+            if number:
+                first = servers[0]
+                met = server.command("CLUSTER", "MEET", "127.0.0.1", str(first.port), first.options["cluster-port"])
+                assert met == "+OK", met
+        for number, server in enumerate(servers[:3]):
+            slots = [str(16_384 * n // 3) for n in (number, number + 1)]
+            server.command("CLUSTER", "ADDSLOTSRANGE", slots[0], str(int(slots[1]) - 1))
+        wait_until(lambda: all(f"cluster_known_nodes:{len(servers)}" in s.command("CLUSTER", "INFO") for s in servers))
+        for server in servers[3:]:
+            server.command("CLUSTER", "REPLICATE", servers[0].node_id)
+            wait_until(lambda one=server: "master_link_status:up" in one.command("INFO", "replication"))
+        wait_until(lambda: all("cluster_state:ok" in server.command("CLUSTER", "INFO") for server in servers))
+        yield servers
+
+
+def connected(url: str, **options: float) -> RedisConnection:
+    """As ``bootstrap`` opens it."""
+    server = CacheServer.parse(url)
+    return RedisConnection(
+        server.host, server.port, user=server.user, password=server.password, tls=server.tls,
+        database=server.database, cluster=server.cluster, **options,
+    )  # fmt: skip
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it has not come about"
+        time.sleep(0.02)
 
 
 def free_port() -> int:

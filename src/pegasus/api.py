@@ -62,6 +62,7 @@ class DependencyState(Schema):
     ready: bool
     latency_ms: float
     detail: str | None = None
+    required: bool = True  # Without the others Pegasus serves as before, if less well.
 
 
 class Readiness(Schema):
@@ -100,11 +101,12 @@ def _ready(app: App, response: Response) -> Readiness:
     """Whether each dependency answers, and how fast."""
     states = [_state_of(name, check) for name, check in app.checks.items()]
     ready = all(state.ready for state in states) and not app.stopping.is_set()
+    states += [_state_of(name, check, required=False) for name, check in app.optional.items()]
     response.status_code = 200 if ready else 503
     return Readiness(ready=ready, dependencies=states)
 
 
-def _state_of(name: str, check: Any) -> DependencyState:
+def _state_of(name: str, check: Any, *, required: bool = True) -> DependencyState:
     begun = time.perf_counter()
     detail = None
     try:
@@ -114,7 +116,7 @@ def _state_of(name: str, check: Any) -> DependencyState:
     except Exception as error:  # noqa: BLE001 - whatever it is, the dependency is not ready, and that is the answer.
         detail = f"{type(error).__name__}: {error}"
     latency_ms = round((time.perf_counter() - begun) * 1000, 2)
-    return DependencyState(name=name, ready=detail is None, latency_ms=latency_ms, detail=detail)
+    return DependencyState(name=name, ready=detail is None, latency_ms=latency_ms, detail=detail, required=required)
 
 
 def _handle_errors(api: FastAPI) -> None:

@@ -46,4 +46,6 @@ class Application:
     integrity: IntegrityService
     checks: Mapping[str, Callable[[], None]]  # What readiness asks; each raises ``Unavailable``.
     close: Callable[[], None]
+    # What readiness tells of, too, and Pegasus does without.
+    optional: Mapping[str, Callable[[], None]] = field(default_factory=dict)
     stopping: threading.Event = field(default_factory=threading.Event)

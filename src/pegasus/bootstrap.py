@@ -7,9 +7,9 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,13 +41,22 @@ from pegasus.jobs.reaper import Chore, Reaper
 from pegasus.jobs.runner import InProcessSignal, LaneSettings, LaneWorker, Task
 from pegasus.memory import limit_arenas, release_freed_memory
 from pegasus.migrations import HEAD
-from pegasus.ports import Embedder, FileStore, GraphStore, RelationalStore, SourceReader, VectorStore
+from pegasus.ports import (
+    Cache,
+    Embedder,
+    FileStore,
+    GraphStore,
+    RateLimiter,
+    RelationalStore,
+    SourceReader,
+    VectorStore,
+)
 from pegasus.search.service import SearchService
 from pegasus.settings import Settings
 from pegasus.sources import schemas as sources
 from pegasus.sources.scheduler import scheduling
 from pegasus.sources.tasks import SourceTask
-from pegasus.store_urls import Bucket, GraphServer, VectorServer
+from pegasus.store_urls import Bucket, CacheServer, GraphServer, VectorServer
 from pegasus.text.entities import find_mentions
 from pegasus.text.feed import ReadFeed
 
@@ -161,6 +170,34 @@ def _open_graph(server: GraphServer | None, directory: Path) -> GraphStore:
     return BoltGraphStore(server.address, auth, database=server.database)
 
 
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What processes share where there is a Redis, and else have each for itself."""
+
+    limiter: RateLimiter
+    cache: Cache | None = None
+    checks: Mapping[str, Callable[[], None]] = field(default_factory=dict)
+    close: Callable[[], None] = lambda: None
+
+
+def _open_shared(server: CacheServer | None) -> _Shared:
+    from pegasus.adapters.memory_limiter import InMemoryRateLimiter
+
+    if server is None:
+        return _Shared(InMemoryRateLimiter())
+    _need("redis", "PEGASUS_CACHE_URL", "server")
+    from pegasus.adapters.redis_cache import RedisCache
+    from pegasus.adapters.redis_connection import RedisConnection
+    from pegasus.adapters.redis_limiter import RedisRateLimiter
+
+    redis = RedisConnection(
+        server.host, server.port, user=server.user, password=server.password, tls=server.tls,
+        database=server.database, cluster=server.cluster,
+    )  # fmt: skip
+    limiter = RedisRateLimiter(redis, otherwise=InMemoryRateLimiter())
+    return _Shared(limiter, RedisCache(redis), {"cache": redis.check}, redis.close)
+
+
 def _need(module: str, setting: str, extra: str) -> None:
     if importlib.util.find_spec(module) is None:
         raise Misconfigured(
@@ -270,7 +307,6 @@ def build(settings: Settings, directory: Path) -> Application:
     """Open the stores, at the newest schema, and put the services on them; nothing runs yet."""
     from pegasus.adapters.extractive import ExtractiveAgent
     from pegasus.adapters.kreuzberg import KreuzbergTextExtractor
-    from pegasus.adapters.memory_limiter import InMemoryRateLimiter
 
     limit_arenas()
     stores = open_stores(settings, directory)
@@ -305,11 +341,13 @@ def build(settings: Settings, directory: Path) -> Application:
     }
     lane_settings = LaneSettings(settings.job_max_attempts, settings.job_lease_seconds, settings.job_step_seconds)
     workers = tuple(LaneWorker(lane, relational, tasks, signal, lane_settings, release_freed_memory) for lane in Lane)
-    search = SearchService(relational, vectors, graph, embedder)
+    shared = _open_shared(settings.cache_server)
+    search = SearchService(relational, vectors, graph, embedder, shared.cache)
     rates = Rates(Rate.parse(settings.rate_limit), Rate.parse(settings.ask_rate_limit))
 
     def close() -> None:
         search.close()
+        shared.close()
         extractor.close()
         stores.close()
 
@@ -319,7 +357,7 @@ def build(settings: Settings, directory: Path) -> Application:
         files=files,
         signal=signal,
         workers=workers,
-        doorkeeper=Doorkeeper(relational, InMemoryRateLimiter(), rates),
+        doorkeeper=Doorkeeper(relational, shared.limiter, rates),
         reaper=Reaper(relational, _chores(settings, purging=vectors.purges and graph.purges)),
         search=search,
         chat=ChatService(relational, search, ExtractiveAgent(embedder)),
@@ -334,6 +372,7 @@ def build(settings: Settings, directory: Path) -> Application:
             "workers": _all_at_work(workers),
         },
         close=close,
+        optional=shared.checks,
     )
 
 

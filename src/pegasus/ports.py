@@ -360,6 +360,14 @@ class RateLimiter(Protocol):
         ...
 
 
+class Cache(Protocol):
+    """Small values that are kept for a while, for all processes. It may forget any of them at any time."""
+
+    def get(self, name: str) -> bytes | None: ...
+
+    def put(self, name: str, value: bytes, seconds: int) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Draft:
     """What an agent proposes before its citations are checked."""

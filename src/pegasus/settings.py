@@ -19,18 +19,18 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pegasus.domain import Rate
 from pegasus.errors import Invalid, Misconfigured
-from pegasus.store_urls import Bucket, GraphServer, VectorServer, parse_files
+from pegasus.store_urls import Bucket, CacheServer, GraphServer, VectorServer, parse_files
 
 # The server tier's names are a contract already. Until all its adapters are here, silence would mean that somebody who
 # set them believes their data to be on a server while it goes to a file.
 _SERVER_TIER = (
-    "REDIS_URL", "PEGASUS_CACHE_URL",
+    "REDIS_URL",
     "VERTEX_AI_PROJECT_ID", "VERTEX_AI_LOCATION", "VERTEX_AI_AGENT_ENGINE_ID",
 )  # fmt: skip
 
 _SECRET = (
     "DATABASE_URL", "PEGASUS_KEY", "PEGASUS_METRICS_TOKEN", "PEGASUS_VECTORS_URL", "PEGASUS_GRAPH_URL",
-    "PEGASUS_FILES_URL",
+    "PEGASUS_FILES_URL", "PEGASUS_CACHE_URL",
 )  # fmt: skip
 
 
@@ -66,6 +66,12 @@ class Settings(BaseSettings):
         description="Where original files are kept: s3://bucket/prefix?region=eu-west-1, for a service other than AWS's"
         " with &endpoint=http://host:port, or a folder. Credentials are taken from the environment or the role. None: a"
         " folder of the data directory.",
+    )
+    cache_url: SecretStr | None = Field(
+        default=None,
+        description="A Redis in which all processes count their rate limits together and share what they cache, as"
+        " redis://user:password@host:6379/0, with TLS rediss://, a cluster with ?cluster=true; needs the extra"
+        " pegasus[server]. None: each process for itself.",
     )
     host: str = Field(default="127.0.0.1", description="The address to listen on; loopback unless told otherwise.")
     port: int = Field(default=8000, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
@@ -198,7 +204,9 @@ class Settings(BaseSettings):
             raise ValueError("PostgreSQL needs the extra of the server tier: pip install 'pegasus[server]'")
         return value
 
-    @field_validator("metrics_token", "database_url", "vectors_url", "graph_url", "files_url", mode="before")
+    @field_validator(
+        "metrics_token", "database_url", "vectors_url", "graph_url", "files_url", "cache_url", mode="before"
+    )
     @classmethod
     def _none_if_empty(cls, value: object) -> object:
         return value or None
@@ -218,6 +226,11 @@ class Settings(BaseSettings):
     def _files(cls, value: SecretStr | None) -> SecretStr | None:
         return _parsed(value, parse_files)
 
+    @field_validator("cache_url")
+    @classmethod
+    def _cache(cls, value: SecretStr | None) -> SecretStr | None:
+        return _parsed(value, CacheServer.parse)
+
     @property
     def vector_server(self) -> VectorServer | None:
         return VectorServer.parse(self.vectors_url.get_secret_value()) if self.vectors_url else None
@@ -230,9 +243,13 @@ class Settings(BaseSettings):
     def files(self) -> Bucket | Path | None:
         return parse_files(self.files_url.get_secret_value()) if self.files_url else None
 
+    @property
+    def cache_server(self) -> CacheServer | None:
+        return CacheServer.parse(self.cache_url.get_secret_value()) if self.cache_url else None
+
     def embedded(self, data: Path) -> Settings:
-        """The same, with every store in a directory."""
-        none = dict.fromkeys(("database_url", "vectors_url", "graph_url", "files_url"))
+        """The same, with every store in a directory and nothing shared."""
+        none = dict.fromkeys(("database_url", "vectors_url", "graph_url", "files_url", "cache_url"))
         return self.model_copy(update={"data": data, **none})
 
     @property

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-_BOLT_PORT = 7687
+_BOLT_PORT, _REDIS_PORT = 7687, 6379
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -54,6 +54,38 @@ class GraphServer:
         if parts.scheme != "bolt+s" and (parts.scheme != "bolt" or parts.hostname not in _LOOPBACK):
             raise ValueError("Neptune is reached over TLS alone: bolt+s://")
         return cls(address, place, region=region)
+
+
+@dataclass(frozen=True, slots=True)
+class CacheServer:
+    host: str
+    port: int
+    tls: bool
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    database: int = 0
+    cluster: bool = False
+
+    @classmethod
+    def parse(cls, value: str) -> CacheServer:
+        form = "redis://user:password@host:6379/0, rediss:// for TLS, and ?cluster=true for a cluster"
+        parts = _split(value, ("redis", "rediss"), form)
+        given = dict(parse_qsl(parts.query, keep_blank_values=True))
+        cluster = given.pop("cluster", "false")
+        if given or cluster not in ("true", "false"):
+            raise ValueError(f"its one parameter is cluster=true; the form is {form}")
+        database = parts.path.strip("/") or "0"
+        if not re.fullmatch(r"[0-9]{1,5}", database):
+            raise ValueError(f"a database of Redis is a number; the form is {form}")
+        if cluster == "true" and int(database):
+            raise ValueError("a cluster has only the database 0")
+        user, password = unquote(parts.username or ""), unquote(parts.password or "")
+        if user and not password:
+            raise ValueError(f"a user needs a password, and a password alone stands after a colon; the form is {form}")
+        return cls(
+            parts.hostname or "", parts.port or _REDIS_PORT, parts.scheme == "rediss", user or None, password or None,
+            int(database), cluster == "true",
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

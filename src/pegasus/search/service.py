@@ -11,8 +11,9 @@ from pegasus import metrics
 from pegasus.domain import Filters, FoundPassage, Passage
 from pegasus.errors import Invalid
 from pegasus.ingestion import service as ingestion
-from pegasus.ports import Embedder, GraphStore, RelationalStore, Transaction, Vector, VectorStore
+from pegasus.ports import Cache, Embedder, GraphStore, RelationalStore, Transaction, Vector, VectorStore
 from pegasus.search.fusion import Ranking, fuse, literalness, ranks
+from pegasus.search.questions import Questions
 from pegasus.text.entities import query_keys
 from pegasus.text.words import content_words, stem
 from pegasus.time_limits import LimitedCalls
@@ -45,9 +46,15 @@ _MEANING_HINT = "The vector store may hang: check the free space; if it lasts, r
 
 class SearchService:
     def __init__(
-        self, relational: RelationalStore, vectors: VectorStore, graph: GraphStore, embedder: Embedder
+        self,
+        relational: RelationalStore,
+        vectors: VectorStore,
+        graph: GraphStore,
+        embedder: Embedder,
+        cache: Cache | None = None,
     ) -> None:
-        self._relational, self._vectors, self._graph, self._embedder = relational, vectors, graph, embedder
+        self._relational, self._vectors, self._graph = relational, vectors, graph
+        self._questions = Questions(embedder, cache)
         self._calls = LimitedCalls("search", _MEANING_THREADS, _MEANING_SECONDS, _MEANING_HINT)
 
     def check(self) -> None:
@@ -84,7 +91,7 @@ class SearchService:
 
     def _by_meaning(self, workspace_id: str, query: str, filters: Filters) -> Ranking:
         with _stage("semantic"):
-            vector: Vector = self._embedder.embed([query])[0]
+            vector = self._questions.vector(workspace_id, query)
             if not filters:
                 return self._vectors.query(workspace_id, vector, DEPTH)
             with self._relational.read(workspace_id) as tx:
