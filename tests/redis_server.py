@@ -291,19 +291,20 @@ class Proxy:
 
     def __init__(self, target: int, certificate: Path | None = None) -> None:
         self.delay_seconds = 0.0  # Of each thing that is said, both ways.
+        self.answer: bytes | None = None  # What it says itself from then on, whatever it is asked.
         self.port = 0
         self._target, self._context = target, None
         if certificate:
             self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._context.load_cert_chain(certificate)
-        self._connections: set[asyncio.Task[None]] = set()
+        self.connections: set[asyncio.Task[None]] = set()
 
     def run(self, started: threading.Event) -> None:
         asyncio.run(self._serve(started))
 
     def cut(self) -> None:
         """Every connection, as a load balancer or a failover does."""
-        self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in self._connections])
+        self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in self.connections])
 
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._stopped.set)
@@ -316,21 +317,24 @@ class Proxy:
         started.set()
         await self._stopped.wait()
         server.close()
-        for task in self._connections:
+        for task in self.connections:
             task.cancel()
-        await asyncio.gather(*self._connections)
+        await asyncio.gather(*self.connections)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.ensure_future(self._connect(reader, writer))
-        self._connections.add(task)
-        task.add_done_callback(self._connections.discard)
+        self.connections.add(task)
+        task.add_done_callback(self.connections.discard)
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writers = [writer]
         with suppress(OSError, asyncio.CancelledError):
             back, out = await asyncio.open_connection("127.0.0.1", self._target)
             writers.append(out)
-            both = [asyncio.ensure_future(self._pass_on(*ends)) for ends in ((reader, out), (back, writer))]
+            both = [
+                asyncio.ensure_future(self._pass_on(reader, out, asker=writer)),
+                asyncio.ensure_future(self._pass_on(back, writer)),
+            ]
             try:
                 await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -340,8 +344,14 @@ class Proxy:
         for one_end in writers:
             one_end.transport.abort()
 
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass_on(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asker: asyncio.StreamWriter | None = None
+    ) -> None:
         while data := await reader.read(65_536):
+            if asker and self.answer is not None:
+                if not self.answer:
+                    return
+                data, writer = self.answer, asker
             if self.delay_seconds:
                 await asyncio.sleep(self.delay_seconds)
             writer.write(data)

@@ -51,6 +51,7 @@ from pegasus.ports import (
     SourceReader,
     VectorStore,
 )
+from pegasus.search.questions import Questions
 from pegasus.search.service import SearchService
 from pegasus.settings import Settings
 from pegasus.sources import schemas as sources
@@ -342,7 +343,7 @@ def build(settings: Settings, directory: Path) -> Application:
     lane_settings = LaneSettings(settings.job_max_attempts, settings.job_lease_seconds, settings.job_step_seconds)
     workers = tuple(LaneWorker(lane, relational, tasks, signal, lane_settings, release_freed_memory) for lane in Lane)
     shared = _open_shared(settings.cache_server)
-    search = SearchService(relational, vectors, graph, embedder, shared.cache)
+    search = SearchService(relational, vectors, graph, Questions(embedder, shared.cache))
     rates = Rates(Rate.parse(settings.rate_limit), Rate.parse(settings.ask_rate_limit))
 
     def close() -> None:

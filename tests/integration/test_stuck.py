@@ -152,7 +152,9 @@ class TestASearchOnAStoreThatHangs:
     ) -> Iterator[SearchService]:
         monkeypatch.setattr(search_service, "_MEANING_SECONDS", 0.3)
         hanging: Any = Hanging(release)
-        search = SearchService(application.relational, hanging, application.search._graph, application.search._embedder)
+        search = SearchService(
+            application.relational, hanging, application.search._graph, application.search._questions
+        )
         yield search
         release.set()
         search.close()

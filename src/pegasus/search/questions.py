@@ -20,7 +20,7 @@ class Questions:
     under a digest of both, and covered by another one. So no erasure has to look for it, nobody finds out what
     another workspace has asked, and who reads along on the cache reads noise."""
 
-    def __init__(self, embedder: Embedder, cache: Cache | None) -> None:
+    def __init__(self, embedder: Embedder, cache: Cache | None = None) -> None:
         self._embedder, self._cache = embedder, cache
 
     def vector(self, workspace_id: str, question: str) -> Vector:

@@ -11,7 +11,7 @@ from pegasus import metrics
 from pegasus.domain import Filters, FoundPassage, Passage
 from pegasus.errors import Invalid
 from pegasus.ingestion import service as ingestion
-from pegasus.ports import Cache, Embedder, GraphStore, RelationalStore, Transaction, Vector, VectorStore
+from pegasus.ports import GraphStore, RelationalStore, Transaction, Vector, VectorStore
 from pegasus.search.fusion import Ranking, fuse, literalness, ranks
 from pegasus.search.questions import Questions
 from pegasus.text.entities import query_keys
@@ -46,15 +46,9 @@ _MEANING_HINT = "The vector store may hang: check the free space; if it lasts, r
 
 class SearchService:
     def __init__(
-        self,
-        relational: RelationalStore,
-        vectors: VectorStore,
-        graph: GraphStore,
-        embedder: Embedder,
-        cache: Cache | None = None,
+        self, relational: RelationalStore, vectors: VectorStore, graph: GraphStore, questions: Questions
     ) -> None:
-        self._relational, self._vectors, self._graph = relational, vectors, graph
-        self._questions = Questions(embedder, cache)
+        self._relational, self._vectors, self._graph, self._questions = relational, vectors, graph, questions
         self._calls = LimitedCalls("search", _MEANING_THREADS, _MEANING_SECONDS, _MEANING_HINT)
 
     def check(self) -> None:
