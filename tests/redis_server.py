@@ -220,16 +220,19 @@ def redis_server(
 
 @contextmanager
 def redis_cluster(
-    *, user: str | None = None, password: str | None = None, tls: bool = False, replicas: int = 0
+    *, user: str | None = None, password: str | None = None, tls: bool = False, size: int = 3, replicas: int = 0
 ) -> Iterator[list[RedisServer]]:
-    """Three that are a cluster, and replicas of the first: its client is told of any one of them."""
+    """So many that are a cluster, and replicas of the first: its client is told of any one of them."""
     with ExitStack() as stack:
         servers = []
-        for _ in range(3 + replicas):
-            options = {"cluster-enabled": "yes", "cluster-port": str(free_port()), "cluster-node-timeout": "1000",
-                       "cluster-replica-validity-factor": "0", "repl-diskless-sync-delay": "0"}  # fmt: skip
+        for _ in range(size + replicas):
+            options = {
+                "cluster-enabled": "yes", "cluster-port": str(free_port()), "repl-diskless-sync-delay": "0",
+                # A machine that is busy for seconds is no reason to take a node for dead.
+                "cluster-node-timeout": "60000", "cluster-replica-validity-factor": "0",
+            }  # fmt: skip
             if password:
-                options |= {"primaryauth": f'"{password}"', **({"primaryuser": user} if user else {})}
+                options |= {"masterauth": f'"{password}"', **({"masteruser": user} if user else {})}
             server = stack.enter_context(redis_server(user=user, password=password, tls=tls, options=options))
             servers.append(server)
         for number, server in enumerate(servers):
@@ -241,11 +244,11 @@ def redis_cluster(
                 first = servers[0]
                 met = server.command("CLUSTER", "MEET", "127.0.0.1", str(first.port), first.options["cluster-port"])
                 assert met == "+OK", met
-        for number, server in enumerate(servers[:3]):
-            slots = [str(16_384 * n // 3) for n in (number, number + 1)]
+        for number, server in enumerate(servers[:size]):
+            slots = [str(16_384 * n // size) for n in (number, number + 1)]
             server.command("CLUSTER", "ADDSLOTSRANGE", slots[0], str(int(slots[1]) - 1))
         wait_until(lambda: all(f"cluster_known_nodes:{len(servers)}" in s.command("CLUSTER", "INFO") for s in servers))
-        for server in servers[3:]:
+        for server in servers[size:]:
             server.command("CLUSTER", "REPLICATE", servers[0].node_id)
             wait_until(lambda one=server: "master_link_status:up" in one.command("INFO", "replication"))
         wait_until(lambda: all("cluster_state:ok" in server.command("CLUSTER", "INFO") for server in servers))
@@ -293,7 +296,8 @@ class Proxy:
         self.delay_seconds = 0.0  # Of each thing that is said, both ways.
         self.answer: bytes | None = None  # What it says itself from then on, whatever it is asked.
         self.port = 0
-        self._target, self._context = target, None
+        self.target = target  # The port; another one is for connections to come.
+        self._context: ssl.SSLContext | None = None
         if certificate:
             self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._context.load_cert_chain(certificate)
@@ -329,7 +333,7 @@ class Proxy:
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writers = [writer]
         with suppress(OSError, asyncio.CancelledError):
-            back, out = await asyncio.open_connection("127.0.0.1", self._target)
+            back, out = await asyncio.open_connection("127.0.0.1", self.target)
             writers.append(out)
             both = [
                 asyncio.ensure_future(self._pass_on(reader, out, asker=writer)),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 
 import pytest
-from redis_server import RedisServer, connected
+from redis_server import RedisServer, connected, wait_until
 
 from pegasus.adapters.memory_limiter import InMemoryRateLimiter
 from pegasus.adapters.redis_limiter import RedisRateLimiter
@@ -179,6 +180,29 @@ def test_processes_share_the_amount_in_redis(redis: RedisServer) -> None:
     ):
         limiters = [RedisRateLimiter(connection, otherwise=Nobody()) for connection in (one, other)]
         assert [limiters[n % 2].take("a", RATE).granted for n in range(7)] == [True] * 6 + [False]
+
+
+@pytest.mark.parametrize("name", ["redis", "redis_nodes"])
+def test_the_end_of_it_leaves_no_connection(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    found = request.getfixturevalue(name)
+    servers: list[RedisServer] = found if isinstance(found, list) else [found]
+    monkeypatch.setenv("SSL_CERT_FILE", str(servers[0].certificate))
+
+    def connections() -> int:
+        return sum(server.command("CLIENT", "LIST", "TYPE", "normal").count(" cmd=eval") for server in servers)
+
+    with closing(connected(servers[0].url, wait_seconds=60)) as connection:
+        limiter = RedisRateLimiter(connection, otherwise=Nobody())
+        for number in range(20):
+            limiter.take(f"s{number}", RATE)
+        assert connections()
+    gc.disable()
+    try:
+        wait_until(lambda: not connections())
+    finally:
+        gc.enable()
 
 
 def test_a_server_that_has_lost_the_script_is_sent_it_again(redis: RedisServer) -> None:

@@ -84,7 +84,8 @@ class RedisConnection:
             "connection_class": _TlsConnection if tls else _Connection,
             "socket_timeout": wait_seconds, "socket_connect_timeout": wait_seconds,
         }  # fmt: skip
-        self._cluster, self._wait_seconds, self._retry_seconds = cluster, wait_seconds, retry_seconds
+        self._cluster, self._retry_seconds = cluster, retry_seconds
+        self._wait_seconds, self._slow_seconds = wait_seconds, wait_seconds * _SLOW
         self._client: Client | None = None
         self._away: str | None = "It has not answered yet."
         self._away_since, self._slow_calls, self._last_key = 0.0, 0, b""
@@ -122,7 +123,7 @@ class RedisConnection:
         self._keeper.join(1.0)
         self._calls.close()
         if self._client is not None:
-            self._client.close()
+            _close(self._client)
 
     def _answer(self, client: Client, command: Callable[[Client], T]) -> T:
         begun = time.monotonic()
@@ -137,10 +138,6 @@ class RedisConnection:
         if self._slow_calls >= _SLOW_IN_A_ROW:
             raise TimedOut(f"it takes more than {self._slow_seconds * 1000:g} ms to answer")
         return answer
-
-    @property
-    def _slow_seconds(self) -> float:
-        return self._wait_seconds * _SLOW
 
     def _give_up(self, key: bytes, reason: str) -> None:
         metrics.CACHE_CALLS_FAILED.inc()
@@ -197,11 +194,11 @@ class RedisConnection:
         try:
             self._probe(client)
         except BaseException:
-            client.close()
+            _close(client)
             raise
         before, self._client = self._client, client
         if before is not None:
-            before.close()
+            _close(before)
         return None
 
     def _probe(self, client: Client) -> None:
@@ -215,11 +212,18 @@ class RedisConnection:
         # Nothing is sent twice: a request that was counted, with its answer lost, would be counted again.
         once = Retry(NoBackoff(), 0)
         if not self._cluster:
-            return Redis(connection_pool=ConnectionPool(**self._options, retry=once))
+            return Redis.from_pool(ConnectionPool(**self._options, retry=once))
         options = {name: value for name, value in self._options.items() if name not in ("host", "port", "db")}
         # Only told by a URL does it take the class of its connections from us.
         url = f"redis://{self._options['host']}:{self._options['port']}"
         return RedisCluster(url=url, retry=once, **options)
+
+
+def _close(client: Client) -> None:
+    if isinstance(client, RedisCluster):
+        # Its own end leaves them to whoever collects garbage.
+        client.disconnect_connection_pools()  # type: ignore[no-untyped-call]
+    client.close()
 
 
 def _probe(client: Client, like: bytes) -> None:
