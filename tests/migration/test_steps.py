@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +34,15 @@ INDEX = Step("expand", indexes=("CREATE INDEX notes_by_body ON notes (body)",))
 UNIQUE = Step("expand", indexes=("CREATE UNIQUE INDEX notes_by_body ON notes (body)",))
 FILL = Step("expand", backfill=Backfill("notes", "id", "filled = filled + 1"))
 CONTRACT = Step("contract", ("ALTER TABLE notes DROP COLUMN filled",), compatible_from="9001")
+KILLED = """
+from pathlib import Path
+from pegasus import migrations
+from pegasus.adapters.postgres import PostgresRelationalStore
+from pegasus.adapters.sqlite import SqliteRelationalStore
+
+migrations.FOLDERS = (*migrations.FOLDERS, {folder!r})
+{store}.migrate("9002", lambda what, done, _: print(what, done, flush=True))
+"""
 OpenStore = Callable[[], RelationalStore]
 Extend = Callable[..., None]
 
@@ -124,6 +136,31 @@ class TestBackfill:
         # Each exactly once.
         assert filled(store) == {1: ROWS}
         assert store.schema().revision == "9002"
+
+    def test_one_that_is_killed_is_finished_by_the_next(
+        self, open_store: OpenStore, extend: Extend, tmp_path: Path
+    ) -> None:
+        extend(NOTES, FILL)
+        store = open_store()
+        store.migrate("9001")
+        add_notes(store, 20_000)
+        opened = (
+            f"SqliteRelationalStore(Path({str(store._path)!r}))"
+            if isinstance(store, SqliteRelationalStore)
+            else (f"PostgresRelationalStore({store._address!r}, 1)")
+        )
+        killed = subprocess.Popen(
+            [sys.executable, "-c", KILLED.format(folder=str(tmp_path), store=opened)], stdout=subprocess.PIPE, text=True
+        )
+        assert killed.stdout
+        for line in killed.stdout:
+            if line.startswith("Rows of notes 3000"):
+                killed.kill()
+        assert killed.wait(30) == -signal.SIGKILL
+        killed.stdout.close()
+        assert 1 in filled(store)
+        store.migrate("9002")
+        assert filled(store) == {1: 20_000}
 
     def test_several_that_fill_at_once_share_the_work(self, open_store: OpenStore, extend: Extend) -> None:
         extend(NOTES, FILL)
