@@ -16,7 +16,7 @@ app = typer.Typer(help="See the schema of the rows and bring it forward.", no_ar
 def upgrade(
     contract: Annotated[
         bool,
-        typer.Option("--contract", help="Take away, too, what only versions older than this one's last release use."),
+        typer.Option("--contract", help="Contract steps, too: no older version runs or will be gone back to."),
     ] = False,
     data: Data = None,
     as_json: Json = False,
