@@ -28,11 +28,9 @@ def unpack(folder: Path) -> Path:
 
 
 def texts() -> frozenset[str]:
-    """Every text in the code, whole or the parts of one with gaps; the steps of its schema left out."""
+    """Every text in the code, whole or the parts of one with gaps; the schema's own steps and rules left out."""
     with zipfile.ZipFile(ARCHIVE) as archive:
-        sources = [
-            archive.read(name) for name in archive.namelist() if not name.startswith("pegasus/migrations/versions/")
-        ]
+        sources = [archive.read(name) for name in archive.namelist() if not name.startswith("pegasus/migrations/")]
     return frozenset(text for source in sources for text in _texts(source))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 from psycopg import errors
 from sqlalchemy import Connection, create_engine
+from sqlalchemy.exc import ProgrammingError
 
 from pegasus.adapters.postgres_walls import EVERY_WORKSPACE
 from pegasus.errors import Misconfigured, Unavailable
@@ -111,7 +112,7 @@ class PostgresSchema:
             found = _catalogue(connection)
             try:
                 connection.exec_driver_sql(f"CREATE SCHEMA {scratch}")
-            except Exception as error:
+            except ProgrammingError as error:
                 raise Misconfigured(
                     "The role of DATABASE_URL may not create a schema, in which the steps are tried out.",
                     hint="GRANT CREATE ON DATABASE ... TO ...; or check as the owner of the database.",
