@@ -7,7 +7,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 PACKAGE_FILES := pyproject.toml src/pegasus/__init__.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test fuzz kills check fmt bench docs lock clean
+.PHONY: help setup run test fuzz kills check fmt bench docs lock previous-release clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -65,6 +65,9 @@ lock: ## Resolve the dependencies again into locks/ (needs uv)
 	$(COMPILE) -c locks/dev.lock -o locks/core.lock
 	$(COMPILE) -c locks/dev.lock --extra server -o locks/server.lock
 	$(COMPILE) -c locks/core.lock --extra nlp -o locks/nlp.lock
+
+previous-release: $(VENV)/.dev ## Keep this code in tests/data as the release that the next one's schema must bear
+	$(BIN)/python -m tests.previous_release
 
 clean: ## Remove what make has made, but no data
 	rm -rf $(VENV) build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

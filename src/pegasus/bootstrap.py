@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -40,12 +40,13 @@ from pegasus.jobs import service as jobs
 from pegasus.jobs.reaper import Chore, Reaper
 from pegasus.jobs.runner import InProcessSignal, LaneSettings, LaneWorker, Task
 from pegasus.memory import limit_arenas, release_freed_memory
-from pegasus.migrations import HEAD
+from pegasus.migrations import HEAD, plan
 from pegasus.ports import (
     Cache,
     Embedder,
     FileStore,
     GraphStore,
+    Progress,
     RateLimiter,
     RelationalStore,
     SourceReader,
@@ -65,7 +66,6 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from pegasus.integrity.archive import Manifest
-    from pegasus.integrity.backup import Progress
     from pegasus.integrity.drill import Drill
     from pegasus.integrity.encryption import Opened
     from pegasus.integrity.restore import Restored
@@ -235,14 +235,25 @@ def truth(
 ) -> Iterator[tuple[RelationalStore, FileStore]]:
     """Rows and original files, whoever holds the data directory: of these, unlike of vectors and graph, there may be
     more users at a time. Raises ``NotFound`` where there are none."""
+    with _rows(directory, database) as relational:
+        if database:  # Which others may use as well, of an older version.
+            plan.require(relational)
+        else:
+            relational.migrate(HEAD)
+        yield relational, _open_files(files, directory)
+
+
+def rows(settings: Settings) -> AbstractContextManager[RelationalStore]:
+    """The rows alone, their schema left as it is. Raises ``NotFound`` where there are none."""
+    return _rows(settings.data, database_of(settings))
+
+
+@contextmanager
+def _rows(directory: Path, database: Database | None) -> Iterator[RelationalStore]:
     if not database and not (directory / _ROWS_FILE).is_file():
         raise NotFound(f"There is nothing in {directory} yet.", hint="Give another directory with --data.")
-    relational = _open_relational(directory, database)
-    try:
-        relational.migrate(HEAD)
-        yield relational, _open_files(files, directory)
-    finally:
-        relational.close()
+    with closing(_open_relational(directory, database)) as relational:
+        yield relational
 
 
 def restore(settings: Settings, archive: Opened, manifest: Manifest, progress: Progress) -> Restored:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,11 +111,38 @@ def referenced_first(tables: Sequence[Table]) -> list[Table]:
     return list(ordered.values())
 
 
+Progress = Callable[[str, int, int], None]  # what is being done, how much of it is done, how much there is
+
+
+def unseen(_what: str, _done: int, _total: int, /) -> None:
+    """Progress that nobody looks at."""
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaState:
+    """The revision that a store's schema is at, None where there is no schema yet, and the oldest revision whose code
+    runs on it, None where nobody noted it."""
+
+    revision: str | None
+    compatible_from: str | None
+
+
 class RelationalStore(Protocol):
     """The truth. A transaction is committed when its block ends, rolled back when the block raises."""
 
-    def migrate(self, revision: str) -> None:
-        """Bring the schema forward to a revision of ``pegasus.migrations``."""
+    def migrate(self, revision: str, progress: Progress = ..., /) -> None:
+        """Bring the schema forward to a revision of ``pegasus.migrations``, step by step.
+
+        Whoever works with the store goes on meanwhile, several may do it at once, and one that was killed is finished
+        by the next. A schema of newer code is left alone; raises ``Misconfigured`` where this code cannot run on it.
+        Raises ``Unavailable`` when the store is too busy: the steps before that are done.
+        """
+        ...
+
+    def schema(self) -> SchemaState: ...
+
+    def drift(self) -> Sequence[str]:
+        """What of the schema is not as the steps up to its revision, which this code has to know, make it."""
         ...
 
     def tables(self) -> Sequence[Table]:

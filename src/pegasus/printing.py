@@ -245,6 +245,34 @@ def print_backup(made: Json) -> None:
     print(f"See that it can be restored: pegasus restore {made['file']} --drill", file=sys.stderr)
 
 
+def print_schema(report: Json) -> None:
+    print(f"Schema:       {report['revision'] or 'not made yet'}")
+    print(f"This version: {report['head']}")
+    if not report["runs"]:
+        print("The schema is of a newer version, and this one does not run on it.")
+    elif report["newer"]:
+        print("The schema is of a newer version; this one runs on it.")
+    else:
+        print_steps("Pending", report["pending"])
+    if any(step["phase"] == "expand" for step in report["pending"]):
+        print("Next: pegasus schema upgrade")
+    elif report["pending"]:
+        print("Next, when no older version runs and none will be gone back to: pegasus schema upgrade --contract")
+
+
+def print_steps(what: str, steps: Sequence[Json]) -> None:
+    print(f"{what + ':':<13} {'' if steps else 'nothing'}".rstrip())
+    for step in steps:
+        print(f"  {step['revision']}  {step['phase']:<8}  {plain(step['title'])}")
+
+
+def print_drift(drift: Sequence[str]) -> None:
+    """What is not as the steps make it."""
+    print("Drift:" if drift else "Drift:        none")
+    for line in drift:
+        print(f"  {visible(line)}")
+
+
 def print_restored(report: Json, directory: Path) -> None:
     """What a restore or a drill has done, and how long each step took."""
     archive = report["archive"]

@@ -16,13 +16,13 @@ from postgresql import PASSWORD, PostgresServer
 from psycopg.sql import SQL
 
 from pegasus.access import service as access
-from pegasus.adapters import postgres
+from pegasus.adapters import postgres, postgres_schema
 from pegasus.adapters.postgres import PostgresRelationalStore, _translated
 from pegasus.domain import Filters, Lane
 from pegasus.errors import Invalid, Misconfigured, TimedOut, Unavailable
 from pegasus.identifiers import new_id
 from pegasus.jobs import service as jobs
-from pegasus.migrations import HEAD
+from pegasus.migrations import HEAD, runner
 from pegasus.ports import Transaction
 
 pytestmark = pytest.mark.usefixtures("postgres_server")
@@ -236,20 +236,21 @@ class TestSeveralProcesses:
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda one: one.migrate(HEAD), stores, timeout=100))
         for one in stores:
-            assert one._revision() == HEAD
+            assert one.schema().revision == HEAD
             one.close()
 
     def test_a_migration_that_would_make_everybody_wait_gives_up(
         self, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(postgres, "_MIGRATION_LOCK_SECONDS", 1)
+        monkeypatch.setattr(postgres_schema, "_LOCK_SECONDS", 1)
+        monkeypatch.setattr(runner, "TRIES", 2)
         store = PostgresRelationalStore(postgres_server.url(postgres_server.create()))
         store.migrate("0002")
         with store.read() as tx:
             tx.all("SELECT 1 FROM workspaces")
             with pytest.raises(Unavailable, match="lock timeout"):
                 store.migrate(HEAD)
-        assert store._revision() == "0002"
+        assert store.schema().revision == "0002"
         store.migrate(HEAD)
         store.close()
 

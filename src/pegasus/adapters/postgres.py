@@ -11,10 +11,10 @@ import re
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import lru_cache
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import structlog
@@ -31,8 +31,11 @@ from pegasus.adapters.postgres_walls import EVERY_WORKSPACE, wall_statements
 from pegasus.adapters.postgres_words import PostgresWords
 from pegasus.errors import Invalid, Misconfigured, TimedOut, Unavailable
 from pegasus.identifiers import is_id
-from pegasus.migrations import upgrade
-from pegasus.ports import Parameters, Table, referenced_first
+from pegasus.migrations import BOOKKEEPING, state
+from pegasus.ports import Parameters, Progress, SchemaState, Table, referenced_first, unseen
+
+if TYPE_CHECKING:
+    from pegasus.adapters.postgres_schema import PostgresSchema
 
 log = structlog.get_logger(__name__)
 
@@ -51,13 +54,12 @@ _CONNECTION: dict[str, str | int] = {
 }
 # A writer waits for those before it, which may store long documents; a row is never held for so long.
 _WRITERS_WAIT_SECONDS, _LOCK_SECONDS, _STATEMENT_SECONDS, _IDLE_SECONDS = 60, 10, 120, 600
-_MIGRATION_WAIT_SECONDS, _MIGRATION_LOCK_SECONDS = 300, 10
-# Any numbers, as long as they are nobody else's in this database.
-_MIGRATION_LOCK, _WRITER_LOCK, _WORKSPACE_LOCKS = 7_345_001, 7_345_002, 7_345_003
+# Any numbers, as long as they are nobody else's in this database; postgres_schema has another.
+_WRITER_LOCK, _WORKSPACE_LOCKS = 7_345_002, 7_345_003
 # libpq tells of a connection that failed only in words.
 _REFUSED = re.compile("authentication failed|no password supplied|does not exist|no pg_hba.conf entry|not permitted")
 _FETCHED_AT_ONCE = 500
-_BOOKKEEPING = ("alembic_version", "words", "word_counts", "word_frequencies")
+_WORDS = ("words", "word_counts", "word_frequencies")
 
 
 class PostgresRelationalStore:
@@ -70,42 +72,26 @@ class PostgresRelationalStore:
         self._readers = _pool(self._address, "pegasus-read", connections)
         self._writers = _pool(self._address, "pegasus-write", max(1, connections // 2))
 
-    def migrate(self, revision: str) -> None:
-        """Bring the schema to ``revision``; Alembic is loaded only when there is something to do."""
-        if self._revision() == revision:
+    def migrate(self, revision: str, progress: Progress = unseen, /) -> None:
+        if self.schema().revision == revision:  # The rule, for which nothing more is loaded.
             return
-        from sqlalchemy import create_engine
-        from sqlalchemy.exc import OperationalError
-        from sqlalchemy.pool import NullPool
+        with _told(), self._changeable() as schema:
+            schema.bring_forward(revision, progress)
 
-        engine = create_engine(
-            "postgresql+psycopg://", creator=lambda: psycopg.connect(self._address), poolclass=NullPool
-        )
-        try:
-            with _told(), engine.begin() as connection:
-                for statement in (
-                    f"SET LOCAL lock_timeout = '{_MIGRATION_WAIT_SECONDS}s'",
-                    f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})",
-                    # From here on: a step that has to wait for a table makes everybody wait behind it.
-                    f"SET LOCAL lock_timeout = '{_MIGRATION_LOCK_SECONDS}s'",
-                ):
-                    connection.exec_driver_sql(statement)
-                upgrade(connection, revision)
-                _raise_walls(connection.connection.driver_connection)
-        except OperationalError as error:
-            raise Unavailable(
-                f"The schema cannot be changed now: {_first_line(error.orig)}.",
-                hint="Nothing was changed. Try again when fewer long transactions are open.",
-            ) from error
-        finally:
-            engine.dispose()
-
-    def _revision(self) -> str | None:
+    def schema(self) -> SchemaState:
         with self.read() as tx:
-            if tx.one("SELECT to_regclass('alembic_version') AS found")["found"] is None:  # type: ignore[index]
-                return None
-            row = tx.one("SELECT version_num FROM alembic_version")
-        return row["version_num"] if row else None
+            return state(tx, {name for name in BOOKKEEPING if _is_there(tx, name)})
+
+    def drift(self) -> list[str]:
+        with _told(), self._changeable() as schema:
+            return schema.drift()
+
+    @contextmanager
+    def _changeable(self) -> Iterator[PostgresSchema]:
+        from pegasus.adapters.postgres_schema import PostgresSchema
+
+        with closing(PostgresSchema(self._address, self.schema, _raise_walls)) as schema:
+            yield schema
 
     def tables(self) -> list[Table]:
         with self.read() as tx:
@@ -164,7 +150,7 @@ class PostgresRelationalStore:
         ]
 
     def compact(self) -> None:
-        names = [table.name for table in self.tables()] + [name for name in _BOOKKEEPING if name != "alembic_version"]
+        names = [table.name for table in self.tables()] + [*_WORDS]
         with _told(), psycopg.connect(self._address, autocommit=True) as connection:
             for name in names:
                 # All rows go to a new file and the old one is deleted; whoever uses the table waits meanwhile.
@@ -431,10 +417,17 @@ def _first_line(error: BaseException | None) -> str:
 
 
 def _raise_walls(connection: Any) -> None:
+    before = connection.cursor_factory, connection.row_factory
     connection.cursor_factory, connection.row_factory = psycopg.RawCursor, dict_row
     tx = PostgresTransaction(connection)
     for statement in wall_statements(tx, _tables(tx)):
         tx.execute(statement)
+    connection.cursor_factory, connection.row_factory = before
+
+
+def _is_there(tx: PostgresTransaction, table: str) -> bool:
+    row = tx.one("SELECT to_regclass(:table) IS NOT NULL AS found", {"table": table})
+    return row is not None and bool(row["found"])
 
 
 def _tables(tx: PostgresTransaction) -> list[Table]:
@@ -442,7 +435,7 @@ def _tables(tx: PostgresTransaction) -> list[Table]:
         "SELECT relname AS name FROM pg_class WHERE relkind = 'r'"
         " AND relnamespace = current_schema::regnamespace ORDER BY relname"
     )
-    return referenced_first([_table(tx, row["name"]) for row in names if row["name"] not in _BOOKKEEPING])
+    return referenced_first([_table(tx, row["name"]) for row in names if row["name"] not in (*_WORDS, *BOOKKEEPING)])
 
 
 def _table(tx: PostgresTransaction, name: str) -> Table:
