@@ -16,7 +16,7 @@ import postgresql
 import pytest
 from benches import Bench
 from postgresql import PostgresServer
-from servers import BoltServer, S3Server, bolt_server, s3_server
+from servers import BoltServer, ChromaServer, S3Server, bolt_server, chroma_server, s3_server
 
 from pegasus import bootstrap
 from pegasus.access import service as access
@@ -142,6 +142,12 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def bolt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BoltServer]:
     with bolt_server(tmp_path_factory.mktemp("bolt")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def chroma(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChromaServer]:
+    with chroma_server(tmp_path_factory.mktemp("chroma")) as server:
         yield server
 
 

@@ -137,7 +137,7 @@ def _open_vectors(server: VectorServer | None, directory: Path) -> VectorStore:
     if server:
         from pegasus.adapters.chroma_server import ChromaServerVectorStore
 
-        return ChromaServerVectorStore(server.url)
+        return ChromaServerVectorStore(server.url, server.database)
     from pegasus.adapters.chroma import ChromaVectorStore
 
     return ChromaVectorStore(directory / "vectors")
