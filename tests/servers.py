@@ -51,8 +51,8 @@ def free_port() -> int:
         return port
 
 
-# The server takes the shell's place and keeps its pid. What stays behind, no child of it, ends it and takes away what it
-# leaves ($0) as soon as nobody holds the other end of its standard input: when the tests end, even by kill -9.
+# The server takes the shell's place and keeps its pid. What stays behind, no child of it, ends it and takes away what
+# it leaves ($0) as soon as nobody holds the other end of its standard input: when the tests end, even by kill -9.
 _AS_LONG_AS_WE = (
     'exec 3<&0; ( { read -r _ <&3 || { kill -KILL $$; rm -f $0; }; } >/dev/null 2>&1 & ); exec "$@" 3<&- </dev/null'
 )
@@ -250,8 +250,8 @@ def _s3_server(folder: Path) -> S3Server:
     sockets = [f"-{role}.localSocket={role}.sock" for role in ("filer", "s3")]
     process = Process(
         [
-            str(_WEED), "-logdir=.", "server", "-dir", str(folder / "data"), "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-volume.max=0",
-            "-master.volumeSizeLimitMB=64", "-master.telemetry=false", "-master.telemetry.url=http://127.0.0.1:9/",
+            str(_WEED), "-logdir=.", "server", "-dir", str(folder / "data"), "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
+            "-volume.max=0", "-master.volumeSizeLimitMB=64", "-master.telemetry=false", "-master.telemetry.url=http://127.0.0.1:9/",
             "-s3", "-s3.config", str(folder / "s3.json"), "-s3.port.iceberg=0", "-s3.port.lance=0",
             "-s3.autoCreateBucket=false", *sockets, *(f"-{option}={port}" for option, port in ports.items()),
         ],
