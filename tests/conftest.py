@@ -17,14 +17,14 @@ import pytest
 from benches import Bench
 from postgresql import PostgresServer
 from servers import BoltServer, ChromaServer, S3Server, bolt_server, chroma_server, s3_server
+from tier import ON_SERVERS, ServerTier, running_on
 
-from pegasus import bootstrap
 from pegasus.access import service as access
 from pegasus.access.scopes import Scope
 from pegasus.adapters.postgres import PostgresRelationalStore
 from pegasus.adapters.sqlite import SqliteRelationalStore
 from pegasus.application import Application
-from pegasus.bootstrap import Database, embedded
+from pegasus.bootstrap import embedded
 from pegasus.client import Client
 from pegasus.migrations import HEAD
 from pegasus.ports import RelationalStore
@@ -45,34 +45,20 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def tier(request: pytest.FixtureRequest) -> Iterator[None]:
-    """With PEGASUS_TEST_TIER=server every data directory that a test makes has its rows in a database of PostgreSQL.
-
-    Where SQLite would have its file is one with the database's name, so that it moves with its directory.
-    """
-    if os.environ.get("PEGASUS_TEST_TIER") != "server":
+    """With PEGASUS_TEST_TIER=server whatever a data directory would hold is in servers."""
+    if not ON_SERVERS:
         yield
         return
-    server: PostgresServer = request.getfixturevalue("postgres_server")
-
-    def open_relational(directory: Path, database: Database | None) -> RelationalStore:
-        file = directory / "pegasus.sqlite3"
-        if not file.exists():
-            file.write_text(f"{server.create()}\n{directory}")
-        name, _, place = file.read_text().partition("\n")
-        if Path(place) != directory and Path(place).exists():  # A copy of another directory has a copy of its rows.
-            name = server.create(name)
-        file.write_text(f"{name}\n{directory}")
-        return PostgresRelationalStore(server.url(name))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bootstrap, "_open_relational", open_relational)
+    servers = [request.getfixturevalue(name) for name in ("postgres_server", "chroma", "bolt", "s3")]
+    with running_on(ServerTier(*servers)):
         yield
 
 
 @pytest.fixture(autouse=True)
 def on_its_tier(request: pytest.FixtureRequest) -> None:
-    if request.node.get_closest_marker("sqlite") and os.environ.get("PEGASUS_TEST_TIER") == "server":
-        pytest.skip("of SQLite's own files")
+    marker = request.node.get_closest_marker("embedded")
+    if marker and ON_SERVERS:
+        pytest.skip(f"not of the server tier: {marker.args[0]}")
 
 
 @pytest.fixture(scope="session")
@@ -160,7 +146,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 @pytest.fixture
 def empty_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RelationalStore]:
     """At the newest schema, on the tier that is tested."""
-    if os.environ.get("PEGASUS_TEST_TIER") == "server":
+    if ON_SERVERS:
         store: RelationalStore = PostgresRelationalStore(request.getfixturevalue("postgres_database"))
     else:
         shutil.copy(request.getfixturevalue("migrated"), tmp_path / "test.sqlite3")

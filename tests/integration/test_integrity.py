@@ -486,7 +486,7 @@ def test_an_erasure_is_purged_by_itself_after_a_time_and_not_over_and_over(insta
     assert due(0) == 0
 
 
-@pytest.mark.sqlite
+@pytest.mark.embedded("it is about SQLite's own file")
 def test_no_byte_of_an_erased_document_is_left_after_compaction(installation: Installation) -> None:
     kept = installation.add_text(story(installation.random, 1), "Kept")
     secret = "The zanzibarite crystal was hidden by Quillon Featherstonehaugh beneath the xylotheque."

@@ -96,6 +96,7 @@ class TestStoresAgree:
                 at_rest(application)
             assert differences(application) == []
 
+    @pytest.mark.embedded("the vectors' file is damaged")
     def test_a_vector_store_that_fails_while_it_runs_is_unavailable(self, stopped: Application) -> None:
         """As on a full or failing disk; words still work, so a search need not fail with it."""
         workspace_id = local_access(stopped, stopped.settings.data).workspace_id
@@ -129,8 +130,9 @@ class TestNextStart:
             with pytest.raises(Conflict, match="Another pegasus command is using"):
                 running_server(directory)
 
+    @pytest.mark.embedded("the files of its stores are damaged")
     @pytest.mark.parametrize("name", [
-        pytest.param("pegasus.sqlite3", marks=pytest.mark.sqlite), "graph.ladybug", "vectors/chroma.sqlite3",
+        "pegasus.sqlite3", "graph.ladybug", "vectors/chroma.sqlite3",
     ])  # fmt: skip
     def test_a_damaged_store_is_named_with_what_to_do(self, settings: Settings, name: str) -> None:
         damaged = settings.data / name

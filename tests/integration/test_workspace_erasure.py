@@ -18,15 +18,16 @@ import httpx
 import pytest
 from calls import assert_problem
 from conftest import finished
-from installations import rows, settings_for, silent, stopped
+from installations import rows, settings_for, silent, stopped, truth_of
 from stores import differences
+from tier import copied, one_machine
 
 from pegasus import bootstrap
 from pegasus.access import service as access
 from pegasus.access.scopes import Principal, Scope
 from pegasus.adapters.sqlite import SqliteTransaction
 from pegasus.application import Application
-from pegasus.bootstrap import embedded, local_access, truth
+from pegasus.bootstrap import embedded, local_access
 from pegasus.client import Client, ProblemError
 from pegasus.documents import service as documents
 from pegasus.domain import Lane
@@ -144,7 +145,7 @@ def at_rest(application: Application, timeout_seconds: float = 30) -> None:
 @pytest.fixture
 def folder(filled: tuple[Path, Tenant, Tenant], tmp_path: Path) -> Path:
     """A copy of the filled directory, for one test."""
-    return Path(shutil.copytree(filled[0], tmp_path / "data"))
+    return copied(filled[0], tmp_path / "data")
 
 
 @contextmanager
@@ -389,8 +390,8 @@ class TestAccepted:
         workspace_id = filled[1].id
         back_up(application.relational, application.files, tmp_path / "archive", progress=silent)
         opened = unlock(tmp_path / "archive", Key())
-        bootstrap.restore(settings_for(tmp_path / "restored"), opened, check(opened, silent), silent)
-        with truth(tmp_path / "restored") as (relational, files):
+        bootstrap.restore(settings_for(one_machine(tmp_path / "restored")), opened, check(opened, silent), silent)
+        with truth_of(tmp_path / "restored") as (relational, files):
             assert not any(rows_of(relational, workspace_id).values())
             assert not any(key.startswith(workspace_id) for key in files.stored_keys())
         with embedded(settings_for(tmp_path / "restored")) as restored:
@@ -429,9 +430,9 @@ def test_it_goes_on_wherever_it_was_interrupted_and_still_tells_of_all(
     monkeypatch.setattr("pegasus.integrity.workspaces._DOCUMENTS_AT_ONCE", 10)
     with stopped(folder) as application:
         accept(application, filled[1].id)
-    uninterrupted, deaths = receipt_after(Path(shutil.copytree(folder, tmp_path / "whole")), filled, None), 0
+    uninterrupted, deaths = receipt_after(copied(folder, tmp_path / "whole"), filled, None), 0
     while True:
-        copy = Path(shutil.copytree(folder, tmp_path / f"{deaths}"))
+        copy = copied(folder, tmp_path / f"{deaths}")
         receipt = receipt_after(copy, filled, deaths)
         if receipt is None:
             break
@@ -599,8 +600,8 @@ def test_backups_and_restores_are_noted(installation: Installation, tmp_path: Pa
     (event,) = installation.operator.call("GET", "/v1/audit", params={"action": "backup.made"})["items"]
     assert (event["subject_id"], event["key_id"], event["outcome"]) == (made.id, None, "done")
     opened = unlock(tmp_path / "archive", Key())
-    bootstrap.restore(settings_for(tmp_path / "restored"), opened, check(opened, silent), silent)
-    with truth(tmp_path / "restored") as (relational, _), relational.read() as tx:
+    bootstrap.restore(settings_for(one_machine(tmp_path / "restored")), opened, check(opened, silent), silent)
+    with truth_of(tmp_path / "restored") as (relational, _), relational.read() as tx:
         (noted,) = tx.all("SELECT * FROM audit_events WHERE action LIKE 'backup.%'")
         assert (noted["action"], noted["subject_id"]) == ("backup.restored", made.id)
 
