@@ -201,6 +201,8 @@ def truth(
         raise NotFound(f"There is nothing in {directory} yet.", hint="Give another directory with --data.")
     relational = _open_relational(directory, database)
     try:
+        if database and not relational.tables():
+            raise NotFound("There is nothing in the database yet.", hint="Check DATABASE_URL.")
         relational.migrate(HEAD)
         yield relational, _open_files(files, directory)
     finally:

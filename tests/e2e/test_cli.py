@@ -375,7 +375,7 @@ class TestUp:
     def test_ends_promptly_and_well_at_a_signal(self, tmp_path: Path, number: signal.Signals) -> None:
         server = ServerProcess(tmp_path / "data")
         server.start().close()
-        assert server.end(number, timeout_seconds=10) == 0
+        assert server.end(number, timeout_seconds=30) == 0
         assert "Traceback" not in server.log
         assert not (tmp_path / "data" / "server.json").exists()
 

@@ -739,7 +739,7 @@ def test_a_filtered_search_needs_one_reader_not_two(workspace: Workspace) -> Non
             target=lambda: found.append(workspace.find("albatross", Mode.HYBRID, Filters(tags=("birds",)))), daemon=True
         )
         search.start()
-        search.join(1.5)
+        search.join(20)
         stuck = search.is_alive()
     search.join(10)
     assert found == [[added.document.id]]

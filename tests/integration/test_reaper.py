@@ -209,9 +209,9 @@ class TestTheReaper:
 
         reaper = Reaper(bench.store, [Chore("a chore", 3_600, act)])
         reaper.start()
-        assert done.wait(10)
+        assert done.wait(30)
         reaper.ask_to_stop()
-        assert reaper.join(5)
+        assert reaper.join(30)
 
     def test_goes_on_with_the_others_when_a_chore_fails(self, bench: Bench) -> None:
         left = [7, 0]

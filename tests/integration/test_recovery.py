@@ -116,7 +116,7 @@ class TestNextStart:
             tx.execute("UPDATE jobs SET run_after = run_after + 3600, created_at = created_at + 3600")
         application.close()
         with embedded(settings) as application:
-            at_rest(application, timeout_seconds=5)
+            at_rest(application, timeout_seconds=30)
 
     @pytest.mark.parametrize("left", ["", "pgs_of-a-transaction-that-was-never-committed\n"])
     def test_a_key_file_from_a_start_that_was_killed_is_made_anew(self, stopped: Application, left: str) -> None:
