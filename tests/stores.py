@@ -210,6 +210,15 @@ def _graph(tx: Transaction, application: Application, workspace_id: str) -> Iter
         yield from _between("graph: from the entity", found, mentions)
 
 
+def change_graph(store: Any, cypher: str, **parameters: Any) -> None:
+    """As only somebody else can, who writes with another program."""
+    if isinstance(store, LadybugGraphStore):
+        with store._write() as connection:
+            connection.execute(cypher, parameters)
+    else:
+        store._transact(lambda tx: tx.all(cypher, **parameters))
+
+
 def graph_rows(store: Any, cypher: str, **parameters: Any) -> list[tuple[Any, ...]]:
     """What a graph answers to a question that its port does not have."""
     if isinstance(store, LadybugGraphStore):
