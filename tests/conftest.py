@@ -7,8 +7,9 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
+from shutil import disk_usage
 from typing import Any
 
 import httpx
@@ -16,8 +17,8 @@ import postgresql
 import pytest
 from benches import Bench
 from postgresql import PostgresServer
-from servers import BoltServer, ChromaServer, S3Server, bolt_server, chroma_server, s3_server
-from tier import ON_SERVERS, ServerTier, running_on
+from servers import ON_SERVERS, REQUIRED, BoltServer, ChromaServer, S3Server, bolt_server, chroma_server, s3_server
+from tier import ServerTier, running_on
 
 from pegasus.access import service as access
 from pegasus.access.scopes import Scope
@@ -31,6 +32,33 @@ from pegasus.ports import RelationalStore
 from pegasus.server import serving_in_background
 from pegasus.settings import load_settings
 from pegasus.telemetry import configure_logging
+
+_BEHAVIOUR = ("integration", "e2e", "hostile", "fuzz/test_fuzz_api.py")
+_MEMORY, _ENOUGH_BYTES = "/dev/shm", 6 * 2**30
+
+# Most of the time of a new data directory goes into waiting for a disk, and no test is about a power cut.
+with suppress(OSError):
+    if disk_usage(_MEMORY).free > _ENOUGH_BYTES:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", _MEMORY)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Files with slow tests first: at the end one processor would work on them while the others have nothing to do.
+
+    On the server tier all that users see, and whatever is ``server``; the others would tell the same as elsewhere.
+    """
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+    if ON_SERVERS:
+        of_the_tier = [item for item in items if _is_of_the_server_tier(item)]
+        config.hook.pytest_deselected(items=[item for item in items if item not in set(of_the_tier)])
+        items[:] = of_the_tier
+
+
+def _is_of_the_server_tier(item: pytest.Item) -> bool:
+    behaviour = item.path.relative_to(Path(__file__).parent).as_posix().startswith(_BEHAVIOUR)
+    return item.get_closest_marker("server") is not None or (behaviour and not item.get_closest_marker("embedded"))
+
 
 _FINISHED = ("succeeded", "failed", "dead", "cancelled")
 
@@ -52,13 +80,6 @@ def tier(request: pytest.FixtureRequest) -> Iterator[None]:
     servers = [request.getfixturevalue(name) for name in ("postgres_server", "chroma", "bolt", "s3")]
     with running_on(ServerTier(*servers)):
         yield
-
-
-@pytest.fixture(autouse=True)
-def on_its_tier(request: pytest.FixtureRequest) -> None:
-    marker = request.node.get_closest_marker("embedded")
-    if marker and ON_SERVERS:
-        pytest.skip(f"not of the server tier: {marker.args[0]}")
 
 
 @pytest.fixture(scope="session")
@@ -166,7 +187,7 @@ def postgres_server() -> Iterator[PostgresServer]:
         try:
             server = stack.enter_context(postgresql.running())
         except postgresql.Missing as error:
-            if os.environ.get("CI"):
+            if REQUIRED:
                 raise
             pytest.skip(f"NOTHING IS TESTED ON POSTGRESQL: {error}")
         yield server

@@ -1,6 +1,7 @@
 """The servers of the server tier, from wheels: each in a process of its own on loopback, with files that go away.
 
-Where one cannot be started the tests that need it are skipped, loudly; with CI set in the environment they fail.
+Where one is missing the tests that need it are skipped, loudly; with CI set in the environment, and where the server
+tier itself is tested, they fail.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from pegasus.identifiers import new_id
 
 START_SECONDS, START_ATTEMPTS = 90, 3
 PASSWORD = "pässword-never-to-be-seen"
+ON_SERVERS = os.environ.get("PEGASUS_TEST_TIER") == "server"
+REQUIRED = ON_SERVERS or bool(os.environ.get("CI"))
 
 
 def needs(module: str, what: str) -> None:
@@ -40,7 +43,7 @@ def needs(module: str, what: str) -> None:
 
 def _missing(what: str) -> None:
     reason = f"{what} is not installed: no test of its server is run."
-    if os.environ.get("CI"):
+    if REQUIRED:
         pytest.fail(reason)
     pytest.skip(reason)
 

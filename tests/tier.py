@@ -6,7 +6,6 @@ name them, as an operator's would, in the tests' own process as in those that th
 
 from __future__ import annotations
 
-import os
 import shutil
 import threading
 from collections.abc import Iterator
@@ -18,7 +17,15 @@ from urllib.parse import quote
 
 import pytest
 from postgresql import PostgresServer
-from servers import ACCESS_KEY_ID, PASSWORD, REGION, SECRET_ACCESS_KEY, BoltServer, ChromaServer, S3Server
+from servers import (
+    ACCESS_KEY_ID,
+    PASSWORD,
+    REGION,
+    SECRET_ACCESS_KEY,
+    BoltServer,
+    ChromaServer,
+    S3Server,
+)
 
 from pegasus import settings
 from pegasus.bootstrap import open_stores
@@ -26,7 +33,6 @@ from pegasus.identifiers import new_id
 from pegasus.integrity import rebuild
 from pegasus.settings import Settings, load_settings
 
-ON_SERVERS = os.environ.get("PEGASUS_TEST_TIER") == "server"
 # Of S3, whose adapter takes them from the environment.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": ACCESS_KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY}
 

@@ -65,6 +65,7 @@ store.close()
 
 
 @pytest.mark.slow
+@pytest.mark.embedded("the disk of its stores is full")
 @pytest.mark.parametrize("room", [9_000, 45_000])
 def test_a_full_disk_under_the_vectors_is_told_and_passes(tmp_path: Path, room: int) -> None:
     """Without opening the client anew after a failure this hung each time."""
@@ -74,6 +75,7 @@ def test_a_full_disk_under_the_vectors_is_told_and_passes(tmp_path: Path, room: 
 
 
 @pytest.mark.slow
+@pytest.mark.embedded("the disk of its stores is full")
 @pytest.mark.parametrize("searching", [False, True])
 def test_what_was_accepted_is_indexed_once_a_full_disk_has_room_again(tmp_path: Path, *, searching: bool) -> None:
     """A limit on the size of files stands in for the full disk: writes fail, and succeed when it is lifted."""

@@ -711,6 +711,7 @@ def test_a_broken_archive_says_why(workspace: Workspace) -> None:
     assert "archive" in json.dumps(job.error) or "ZIP" in json.dumps(job.error)
 
 
+@pytest.mark.embedded("nothing is swept from a bucket, which test_servers shows")
 def test_the_file_of_an_archive_that_failed_for_good_is_swept_at_the_next_start(tmp_path: Path) -> None:
     settings = load_settings(data=tmp_path, embedder="hash")
     application = build(settings, tmp_path)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from benches import Bench
+from servers import ON_SERVERS
 
 from pegasus.access import service as access
 from pegasus.access.service import Reply
@@ -223,5 +224,7 @@ class TestTheReaper:
         assert Reaper(bench.store, chores).run_once() == {"full": 0, "broken": 0, "fine": 7}
 
     def test_is_part_of_the_application(self, stopped: Application) -> None:
-        chores = {"jobs left behind", "finished jobs", "idempotency replies", "compaction"}
+        chores = {"jobs left behind", "finished jobs", "idempotency replies"}
+        if not ON_SERVERS:  # There is nothing that it could purge.
+            chores.add("compaction")
         assert stopped.reaper.run_once() == dict.fromkeys(chores, 0)

@@ -48,6 +48,8 @@ from pegasus.errors import Misconfigured, NotFound, Unavailable
 from pegasus.identifiers import new_id
 from pegasus.ports import GraphContents, GraphPassage
 
+pytestmark = pytest.mark.embedded("it is about adapters, with servers of its own")
+
 VECTOR = np.eye(1, 8, dtype=np.float32)
 
 
@@ -81,7 +83,7 @@ def test_a_graph_server_that_says_nothing_is_given_up(monkeypatch: pytest.Monkey
         assert seconds_of(store.ping) < 20
 
 
-@pytest.mark.slow
+@pytest.mark.server
 def test_a_graph_server_that_falls_silent_or_is_killed_is_used_again_when_it_is_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

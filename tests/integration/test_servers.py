@@ -37,6 +37,8 @@ from pegasus.integrity.restore import check as check_archive
 from pegasus.server import serving_in_background
 from pegasus.settings import load_settings
 
+pytestmark = pytest.mark.embedded("it names its servers itself")
+
 SERVERS = {"vectors": "chroma", "graph": "bolt", "files": "s3"}
 
 

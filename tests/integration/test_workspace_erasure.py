@@ -19,8 +19,9 @@ import pytest
 from calls import assert_problem
 from conftest import finished
 from installations import rows, settings_for, silent, stopped, truth_of
+from servers import ON_SERVERS
 from stores import differences
-from tier import ON_SERVERS, copied, one_machine
+from tier import copied, one_machine
 
 from pegasus import bootstrap
 from pegasus.access import service as access
