@@ -549,7 +549,7 @@ def test_a_service_that_stumbles_is_asked_again(s3: S3Server) -> None:
 
 
 @pytest.mark.usefixtures("credentials")
-@pytest.mark.parametrize("kind", ["error", "slow", "closed"])
+@pytest.mark.parametrize("kind", ["error", pytest.param("slow", marks=pytest.mark.server), "closed"])
 def test_a_service_that_fails_is_unavailable_and_keeps_no_half_of_a_file(s3: S3Server, kind: str) -> None:
     failing = threading.Event()
 
