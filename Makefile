@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
   --no-emit-index-url --no-emit-find-links --upgrade pyproject.toml locks/build.in
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 PACKAGE_FILES := pyproject.toml src/pegasus/__init__.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test fuzz kills check fmt bench docs lock previous-release clean
+.PHONY: help setup run test test-server fuzz kills check fmt bench docs lock previous-release clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-16s %s\n", $$1, $$2 }'
 
 setup: $(VENV)/.core ## Make .venv with .venv/bin/pegasus in it
 
@@ -33,8 +34,11 @@ $(VENV)/.dev: locks/dev.lock $(VENV)/.core
 run: setup ## Start Pegasus with sample documents on http://127.0.0.1:8000
 	$(BIN)/pegasus up --demo
 
-test: $(VENV)/.dev ## Run all tests, on up to four processors
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+test: $(VENV)/.dev ## Run all tests but the slow ones of the server tier, on up to four processors
+	$(PYTEST) -m "not server"
+
+test-server: $(VENV)/.dev ## Run what users see on PostgreSQL, Chroma, Bolt and S3 servers, and their slow tests
+	PEGASUS_TEST_TIER=server $(PYTEST)
 
 fuzz: $(VENV)/.dev ## Fuzz the API and the readers of files for MINUTES=30 each (FUZZ_SEED=... does a run again)
 	FUZZ_MINUTES=$(or $(MINUTES),30) $(BIN)/python -m pytest tests/fuzz -s

@@ -147,7 +147,7 @@ def _open_vectors(server: VectorServer | None, directory: Path) -> VectorStore:
     if server:
         from pegasus.adapters.chroma_server import ChromaServerVectorStore
 
-        return ChromaServerVectorStore(server.url)
+        return ChromaServerVectorStore(server.url, server.database)
     from pegasus.adapters.chroma import ChromaVectorStore
 
     return ChromaVectorStore(directory / "vectors")
@@ -237,6 +237,8 @@ def truth(
     more users at a time. Raises ``NotFound`` where there are none."""
     with _rows(directory, database) as relational:
         if database:  # Which others may use as well, of an older version.
+            if not relational.tables():
+                raise NotFound("There is nothing in the database yet.", hint="Check DATABASE_URL.")
             plan.require(relational)
         else:
             relational.migrate(HEAD)

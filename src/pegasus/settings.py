@@ -52,8 +52,8 @@ class Settings(BaseSettings):
     )
     vectors_url: SecretStr | None = Field(
         default=None,
-        description="A Chroma server for the vectors, as http://host:8000, which no other installation uses. None: a"
-        " directory.",
+        description="A Chroma server for the vectors, as http://host:8000/database, whose database no other"
+        " installation uses; it is made when it is missing, and may be left out. None: a directory.",
     )
     graph_url: SecretStr | None = Field(
         default=None,

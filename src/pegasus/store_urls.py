@@ -8,20 +8,27 @@ from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 _BOLT_PORT, _REDIS_PORT = 7687, 6379
+# What Chroma allows (its answer to any other says so).
+_CHROMA_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{1,510}[A-Za-z0-9]"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True, slots=True)
 class VectorServer:
     url: str  # http(s)://host:port
+    database: str | None = None
 
     @classmethod
     def parse(cls, value: str) -> VectorServer:
         """Raises ``ValueError``, as the others do, with the form that is asked for."""
-        parts = _split(value, ("http", "https"), "http://host:port")
-        if parts.username or parts.password or parts.query or parts.path.strip("/"):
-            raise ValueError("a Chroma server is named as http://host:port, without a user, a path or parameters")
-        return cls(f"{parts.scheme}://{_place(parts, 443 if parts.scheme == 'https' else 8000)}")
+        parts = _split(value, ("http", "https"), "http://host:port/database")
+        database = parts.path.strip("/")
+        if parts.username or parts.password or parts.query or not re.fullmatch(_CHROMA_NAME, database or "default"):
+            raise ValueError(
+                "a Chroma server is named as http://host:port or http://host:port/database, without a user or"
+                " parameters; a database has 3 to 512 letters of A to Z and a to z, digits and ._-"
+            )
+        return cls(f"{parts.scheme}://{_place(parts, 443 if parts.scheme == 'https' else 8000)}", database or None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,13 +183,13 @@ class TestSeveralProcesses:
 
         with ThreadPoolExecutor(4) as pool:
             with store.write(one):
-                pool.submit(write, two).result(10)
-                pool.submit(write, None, alone=False).result(10)
+                pool.submit(write, two).result(30)
+                pool.submit(write, None, alone=False).result(30)
                 waiting = [pool.submit(write, one), pool.submit(write, None)]
                 time.sleep(0.3)
                 assert not any(future.done() for future in waiting)
             for future in waiting:
-                future.result(10)
+                future.result(30)
 
     def test_several_claim_at_once_and_each_job_is_claimed_once(
         self, store: PostgresRelationalStore, other: PostgresRelationalStore
@@ -264,7 +264,7 @@ class TestSeveralProcesses:
             try:
                 with opened.write(alone=False) as tx:
                     tx.execute("UPDATE workspaces SET name = 'x' WHERE id = :id", {"id": first})
-                    barrier.wait(10)
+                    barrier.wait(60)
                     tx.execute("UPDATE workspaces SET name = 'x' WHERE id = :id", {"id": second})
             except Unavailable as error:
                 return error.detail

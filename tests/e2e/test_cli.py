@@ -41,7 +41,7 @@ UNKNOWN = "0198c3f2-6d3e-7c41-9b3a-0c1de87cd9d1"
 def run(*arguments: str, data: Path | None = None, **settings: str) -> Result:
     where = ["--data", str(data)] if data else []
     return subprocess.run(
-        [PEGASUS, *arguments, *where], env=environment(settings), capture_output=True, text=True, timeout=60
+        [PEGASUS, *arguments, *where], env=environment(data, settings), capture_output=True, text=True, timeout=60
     )
 
 
@@ -375,7 +375,7 @@ class TestUp:
     def test_ends_promptly_and_well_at_a_signal(self, tmp_path: Path, number: signal.Signals) -> None:
         server = ServerProcess(tmp_path / "data")
         server.start().close()
-        assert server.end(number, timeout_seconds=10) == 0
+        assert server.end(number, timeout_seconds=30) == 0
         assert "Traceback" not in server.log
         assert not (tmp_path / "data" / "server.json").exists()
 
@@ -393,7 +393,7 @@ class TestUp:
     def test_demo_asks_a_question_and_shows_a_cited_answer(self, tmp_path: Path) -> None:
         server = subprocess.Popen(
             [PEGASUS, "up", "--demo", "--port", "0", "--data", str(tmp_path)],
-            env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert server.stdout
         shown = ""
@@ -489,7 +489,7 @@ def test_a_reader_that_goes_away_is_no_error_worth_a_traceback(served: Library, 
     with os.fdopen(writing, "w") as closed:
         result = subprocess.run(
             [PEGASUS, *arguments, *where],
-            env=environment(),
+            env=environment(served.data),
             stdout=closed,
             stderr=subprocess.PIPE,
             text=True,

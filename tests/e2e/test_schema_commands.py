@@ -21,7 +21,7 @@ from pegasus.adapters.sqlite import SqliteRelationalStore
 from pegasus.migrations import HEAD, revisions
 from pegasus.telemetry import configure_logging
 
-pytestmark = pytest.mark.sqlite
+pytestmark = pytest.mark.embedded("it makes its databases itself, of both kinds")
 
 
 Command = Callable[..., "CompletedProcess[str]"]

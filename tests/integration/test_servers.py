@@ -37,13 +37,9 @@ from pegasus.integrity.restore import check as check_archive
 from pegasus.server import serving_in_background
 from pegasus.settings import load_settings
 
+pytestmark = pytest.mark.embedded("it names its servers itself")
+
 SERVERS = {"vectors": "chroma", "graph": "bolt", "files": "s3"}
-
-
-@pytest.fixture(scope="module")
-def chroma(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChromaServer]:
-    with chroma_server(tmp_path_factory.mktemp("chroma")) as server:
-        yield server
 
 
 @pytest.fixture
@@ -53,7 +49,7 @@ def urls(bolt: BoltServer, s3: S3Server, chroma: ChromaServer, monkeypatch: pyte
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
     place = bolt.address.removeprefix("bolt://")
     return {
-        "vectors": chroma.url,
+        "vectors": f"{chroma.url}/{new_id()}",
         "graph": f"bolt://root:{quote(PASSWORD)}@{place}/{bolt.new_database()}",
         "files": f"s3://{s3.bucket}/{new_id()}?region={REGION}&endpoint={s3.endpoint}",
     }
@@ -161,7 +157,10 @@ def test_a_lost_object_is_noticed_and_an_orphan_is_deleted(installation: Install
 
 
 def test_a_server_that_was_emptied_is_noticed_and_filled_again(urls: dict[str, str], tmp_path: Path) -> None:
-    with chroma_server(tmp_path / "chroma") as server, installed(tmp_path / "data", {"vectors": server.url}) as i:
+    with (
+        chroma_server(tmp_path / "chroma") as server,
+        installed(tmp_path / "data", {"vectors": f"{server.url}/notes"}) as i,
+    ):
         documents = [i.add_text(story(i.random, n), f"Story {n}") for n in range(3)]
         assert found(i, "engine letter")
         server.process.kill()
@@ -177,7 +176,10 @@ def test_a_server_that_was_emptied_is_noticed_and_filled_again(urls: dict[str, s
 
 
 def test_a_document_that_came_while_a_server_was_away_is_indexed_when_it_is_back(tmp_path: Path) -> None:
-    with chroma_server(tmp_path / "chroma") as server, installed(tmp_path / "data", {"vectors": server.url}) as i:
+    with (
+        chroma_server(tmp_path / "chroma") as server,
+        installed(tmp_path / "data", {"vectors": f"{server.url}/notes"}) as i,
+    ):
         server.process.kill()
         added = i.client.call("POST", "/v1/documents", json={"title": "Note", "text": "Ada wrote of the zanzibarite."})
         lexical = {"query": "zanzibarite", "mode": "lexical"}

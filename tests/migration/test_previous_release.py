@@ -28,7 +28,11 @@ from pegasus.migrations import HEAD, revisions
 from pegasus.migrations.steps import Step
 from pegasus.ports import Table
 
-pytestmark = [pytest.mark.slow, pytest.mark.sqlite, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.embedded("it makes its databases itself, of both kinds"),
+    pytest.mark.timeout(600),
+]
 
 LATER = "9001"
 

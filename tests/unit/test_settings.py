@@ -118,6 +118,8 @@ def test_a_server_in_the_file_that_would_not_be_used_is_refused(settings_file: P
     ("PEGASUS_VECTORS_URL", "http://chroma:80000"),
     ("PEGASUS_VECTORS_URL", "http://admin:p4ssword@chroma:8000"),
     ("PEGASUS_VECTORS_URL", "http://chroma:8000/api?token=p4ssword"),
+    ("PEGASUS_VECTORS_URL", "http://chroma:8000/n"),
+    ("PEGASUS_VECTORS_URL", "http://chroma:8000/api/v2"),
     ("PEGASUS_GRAPH_URL", "p4ssword"),
     ("PEGASUS_GRAPH_URL", "http://neo4j:p4ssword@graph:7687"),
     ("PEGASUS_GRAPH_URL", "bolt://neo4j:p4ssword@graph:port"),
@@ -158,10 +160,12 @@ def test_a_server_that_is_named_wrongly_is_refused_without_its_secrets(
 def test_servers_are_named_by_urls(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (load_settings().vector_server, load_settings().graph_server, load_settings().files) == (None, None, None)
     monkeypatch.setenv("PEGASUS_VECTORS_URL", "http://chroma.internal")
+    assert load_settings().vector_server == VectorServer("http://chroma.internal:8000")
+    monkeypatch.setenv("PEGASUS_VECTORS_URL", "https://chroma.internal/notes/")
     monkeypatch.setenv("PEGASUS_GRAPH_URL", "neo4j+s://reader:p4%40ss@graph/notes")
     monkeypatch.setenv("PEGASUS_FILES_URL", "s3://bucket/a/b/?region=eu-west-1&endpoint=http://127.0.0.1:9000")
     settings = load_settings()
-    assert settings.vector_server == VectorServer("http://chroma.internal:8000")
+    assert settings.vector_server == VectorServer("https://chroma.internal:443", "notes")
     assert settings.graph_server == GraphServer("neo4j+s://graph:7687", "graph:7687", "reader", "p4@ss", "notes")
     assert settings.files == Bucket("bucket", "a/b", "eu-west-1", "http://127.0.0.1:9000")
     assert "p4" not in f"{settings!r} {settings.graph_server!r}"

@@ -32,7 +32,8 @@ _PAGE, _COLLECTIONS = 5_000, 500
 # With their embeddings, which come as numbers in JSON: eight kilobytes each.
 _PAGE_OF_VECTORS = 2_000
 _TIMEOUT = httpx.Timeout(60.0, connect=5.0)
-_PLACE = "/api/v2/tenants/default_tenant/databases/default_database/collections"
+_DATABASES = "/api/v2/tenants/default_tenant/databases"
+_DEFAULT_DATABASE = "default_database"
 _POINTER, _PREFIX, _FIRST_GENERATION = "pegasus", "workspace-", "first"
 # Each release of the server that has this interface names version 1; those before it 0.
 _MAJOR = "1"
@@ -48,9 +49,11 @@ class ChromaServerVectorStore:
 
     purges = False  # Chroma keeps ids and vectors even of a dropped collection in its files.
 
-    def __init__(self, url: str) -> None:
-        """``url``: http(s)://host:port. Raises ``Misconfigured`` when no Chroma of our version answers there."""
-        self._url, self._checked = url, False
+    def __init__(self, url: str, database: str | None = None) -> None:
+        """``url``: http(s)://host:port. The database is made where there is none; without a name it is the server's
+        own. Raises ``Misconfigured`` when no Chroma of our version answers there."""
+        self._url, self._database, self._checked = url, database, False
+        self._place = f"{_DATABASES}/{database or _DEFAULT_DATABASE}/collections"
         self._collections: dict[str, str] = {}  # The id of each workspace's, as last seen.
         # Straight to the server: it is in a private network, whatever proxies the environment names.
         self._http = httpx.Client(base_url=url, timeout=_TIMEOUT, trust_env=False)
@@ -115,7 +118,7 @@ class ChromaServerVectorStore:
 
     def _generation(self) -> str:
         try:
-            return str(self._call("GET", f"{_PLACE}/{_POINTER}")["metadata"]["generation"])
+            return str(self._call("GET", f"{self._place}/{_POINTER}")["metadata"]["generation"])
         except _Missing:
             return _FIRST_GENERATION
 
@@ -124,14 +127,23 @@ class ChromaServerVectorStore:
 
     def _make_collection(self, name: str, metadata: Mapping[str, str] | None) -> str:
         """The id of the collection of a name, made where there was none."""
+        self._make_database()
         body = {"name": name, "get_or_create": True, "configuration": {"hnsw": {"space": "cosine"}}}
-        return str(self._call("POST", _PLACE, {**body, "metadata": metadata})["id"])
+        return str(self._call("POST", self._place, {**body, "metadata": metadata})["id"])
+
+    def _make_database(self) -> None:
+        """Not once at the start, but before each new collection: the server may have been emptied since."""
+        if self._database is None:
+            return
+        answer = self._send("POST", _DATABASES, {"name": self._database})
+        if not answer.is_success and answer.status_code != httpx.codes.CONFLICT:  # It is there already.
+            raise self._unavailable(f"it answers {answer.status_code}: {answer.text[:200]}")
 
     def _in_collection(self, workspace_id: str, call: Callable[[str], T], *, make: bool = False) -> T | None:
         """What ``call`` makes of the path of the workspace's collection; None where it has none and none is made."""
         if known := self._collections.get(workspace_id):
             try:
-                return call(f"{_PLACE}/{known}")
+                return call(f"{self._place}/{known}")
             except _Missing:  # Exchanged by a rebuild, or the server was emptied.
                 self._collections.pop(workspace_id, None)
         generation = self._generation()
@@ -139,8 +151,8 @@ class ChromaServerVectorStore:
             if make:
                 found = self._make(workspace_id, generation)
             else:
-                found = str(self._call("GET", f"{_PLACE}/{_name_of(workspace_id, generation)}")["id"])
-            result = call(f"{_PLACE}/{found}")
+                found = str(self._call("GET", f"{self._place}/{_name_of(workspace_id, generation)}")["id"])
+            result = call(f"{self._place}/{found}")
         except _Missing as error:
             if make:
                 raise self._unavailable("its collections were exchanged just now") from error
@@ -193,9 +205,9 @@ class ChromaServerVectorStore:
             for workspace_id, ids, vectors in pages:
                 found = self._make(workspace_id, fresh)
                 for body in _bodies(ids, vectors):
-                    self._call("POST", f"{_PLACE}/{found}/upsert", body)
+                    self._call("POST", f"{self._place}/{found}/upsert", body)
             pointer = self._make_collection(_POINTER, {"generation": _FIRST_GENERATION})
-            self._call("PUT", f"{_PLACE}/{pointer}", {"new_metadata": {"generation": fresh}})
+            self._call("PUT", f"{self._place}/{pointer}", {"new_metadata": {"generation": fresh}})
         except BaseException:
             with suppress(PegasusError):  # The next rebuild sweeps, too.
                 self._sweep()
@@ -206,7 +218,7 @@ class ChromaServerVectorStore:
     def _sweep(self) -> None:
         """Delete the collections of every generation but the one that is read."""
         present, names = f".{self._generation()}", list[str]()
-        while page := self._call("GET", f"{_PLACE}?limit={_COLLECTIONS}&offset={len(names)}"):
+        while page := self._call("GET", f"{self._place}?limit={_COLLECTIONS}&offset={len(names)}"):
             names += [collection["name"] for collection in page]
         for name in names:
             if name.startswith(_PREFIX) and not name.endswith(present):
@@ -214,7 +226,7 @@ class ChromaServerVectorStore:
 
     def _delete_collection(self, name: str) -> None:
         try:
-            self._call("DELETE", f"{_PLACE}/{name}")
+            self._call("DELETE", f"{self._place}/{name}")
         except _Missing:
             return
 
