@@ -238,7 +238,10 @@ def truth(
     with _rows(directory, database) as relational:
         if database:  # Which others may use as well, of an older version.
             if not relational.tables():
-                raise NotFound("There is nothing in the database yet.", hint="Check DATABASE_URL.")
+                raise NotFound(
+                    "There is nothing in the database yet.",
+                    hint="Check DATABASE_URL. A new database gets its tables by: pegasus schema upgrade",
+                )
             plan.require(relational)
         else:
             relational.migrate(HEAD)
