@@ -34,7 +34,7 @@ run: setup ## Start Pegasus with sample documents on http://127.0.0.1:8000
 	$(BIN)/pegasus up --demo
 
 test: $(VENV)/.dev ## Run all tests, on up to four processors
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -m "not server" --numprocesses auto --maxprocesses 4 --dist loadfile
 
 fuzz: $(VENV)/.dev ## Fuzz the API and the readers of files for MINUTES=30 each (FUZZ_SEED=... does a run again)
 	FUZZ_MINUTES=$(or $(MINUTES),30) $(BIN)/python -m pytest tests/fuzz -s

@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 _BOLT_PORT = 7687
+_REDIS_PORT = 6379
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -54,6 +55,31 @@ class GraphServer:
         if parts.scheme != "bolt+s" and (parts.scheme != "bolt" or parts.hostname not in _LOOPBACK):
             raise ValueError("Neptune is reached over TLS alone: bolt+s://")
         return cls(address, place, region=region)
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """A Redis that carries messages."""
+
+    host: str
+    port: int
+    database: int = 0
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    tls: bool = False
+    authorities: str | None = None  # A file with certificates to trust instead of the machine's.
+
+    @classmethod
+    def parse(cls, value: str) -> Broker:
+        form = "redis://user:password@host:6379/0, or rediss:// for TLS, with ?ssl_ca_certs=/path where needed"
+        parts = _split(value, ("redis", "rediss"), form)
+        given = dict(parse_qsl(parts.query, keep_blank_values=True))
+        authorities, database = given.pop("ssl_ca_certs", None), parts.path.strip("/") or "0"
+        tls = parts.scheme == "rediss"
+        if given or not database.isdecimal() or (authorities and not tls):
+            raise ValueError(f"the form is {form}")
+        user, password = unquote(parts.username or "") or None, unquote(parts.password or "") or None
+        return cls(parts.hostname or "", parts.port or _REDIS_PORT, int(database), user, password, tls, authorities)
 
 
 @dataclass(frozen=True, slots=True)
