@@ -26,7 +26,13 @@ from celery.worker import state as celery_state
 from celery.worker.consumer import Consumer
 from kombu import Connection, Exchange, Queue
 from kombu.exceptions import KombuError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    NoPermissionError,
+    RedisError,
+    ResponseError,
+)
 
 from pegasus.domain import Lane
 from pegasus.errors import Misconfigured, Unavailable
@@ -38,7 +44,7 @@ log = structlog.get_logger(__name__)
 _TASK, _PREFIX = "pegasus.wake", "pegasus:"
 # What kombu and redis-py let out while a broker is away, comes back, fails over or is read-only.
 _AWAY = (OSError, RedisError, KombuError, CeleryError)
-_REFUSALS = ("WRONGPASS", "NOAUTH", "NOPERM", "invalid username-password", "DB index is out of range")
+_REFUSALS = (AuthenticationError, AuthorizationError, NoPermissionError)
 _SOCKET_SECONDS, _LONGEST_RETRY_SECONDS, _STOP_SECONDS, _RESTART_SECONDS = 5.0, 5, 15.0, 1.0
 _VISIBILITY_SECONDS = 300
 
@@ -137,7 +143,7 @@ class CeleryJobQueue:
             yield
         except _AWAY as error:
             text = (str(error) or type(error).__name__).rstrip(".")
-            if any(word in text for word in _REFUSALS):
+            if isinstance(error, _REFUSALS) or "DB index is out of range" in text:
                 raise Misconfigured(
                     f"Redis at {self._place} refuses: {text}.",
                     hint="Mend REDIS_URL. Special characters of a password are written as %-codes in it.",
