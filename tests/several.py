@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import time
@@ -36,6 +35,7 @@ class Part:
         self.role, self._log, self._settings = role, log, settings
         self.address = ""
         self.process: subprocess.Popen[str] | None = None
+        self._clients: list[Client] = []
 
     @property
     def log(self) -> str:
@@ -63,7 +63,8 @@ class Part:
         raise AssertionError(f"{self.role} ended with {self.process.wait(20)}:\n{self.log[-3000:]}")
 
     def client(self) -> Client:
-        return Client(self.address, OPERATOR_KEY)
+        self._clients.append(Client(self.address, OPERATOR_KEY))
+        return self._clients[-1]
 
     def send(self, number: signal.Signals) -> None:
         assert self.process
@@ -79,6 +80,14 @@ class Part:
                 self.process.wait(20)
             if self.process.stdout:
                 self.process.stdout.close()
+
+    def clear(self) -> None:
+        """Leave nothing of it, however it is."""
+        for client in self._clients:
+            client.close()
+        if self.process:
+            self.process.kill()
+            self.wait()
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal and wait for the end; the exit status."""
@@ -126,9 +135,4 @@ def several(folder: Path, **servers: str) -> Iterator[Several]:
         yield running
     finally:
         for part in running.parts:
-            if part.process:
-                part.process.kill()
-                part.wait()
-        if os.environ.get("SHOW_LOGS"):
-            for part in running.parts:
-                print(part.role, part.log)
+            part.clear()
