@@ -197,7 +197,7 @@ def _check_connections(application: Application) -> None:
     """Raises ``Misconfigured`` where PostgreSQL has fewer connections than the processes would take."""
     budget, processes = application.relational.connection_budget(), application.settings.expected_processes
     # A pooler's own limits cannot be asked for, and it makes few connections of many.
-    if budget is None or budget.pooled or budget.each * processes <= budget.available:
+    if budget is None or budget.suffices(processes):
         return
     raise Misconfigured(
         f"{processes} processes with {budget.each} connections each need {budget.each * processes}, and PostgreSQL has"
@@ -469,7 +469,7 @@ def build(settings: Settings, directory: Path, role: Role | None = None) -> Appl
         search=search,
         chat=ChatService(relational, search, ExtractiveAgent(embedder)),
         graph=GraphService(relational, graph),
-        integrity=IntegrityService(new_check),
+        integrity=IntegrityService(new_check, relational.connection_budget),
         checks=checks,
         wakes=wakes,
         queue=queue,

@@ -119,6 +119,9 @@ class ConnectionBudget:
     available: int
     pooled: bool  # A pooler stands between: it shares out fewer connections among more clients.
 
+    def suffices(self, processes: int) -> bool:
+        return self.pooled or self.each * processes <= self.available
+
 
 class RelationalStore(Protocol):
     """The truth. A transaction is committed when its block ends, rolled back when the block raises."""

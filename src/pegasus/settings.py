@@ -147,14 +147,14 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(
         default=60,
         gt=0,
-        le=110,
+        le=90,
         description="How long pegasus api and worker go on with what they have in hand when they are stopped. ECS ends"
         " them after 120.",
     )
     linger_seconds: float = Field(
         default=3,
         ge=0,
-        le=60,
+        le=25,
         description="How long before that pegasus api still takes requests, while /ready sends load balancers away.",
     )
     operator_key: SecretStr | None = Field(

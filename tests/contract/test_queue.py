@@ -81,6 +81,16 @@ def test_a_message_wakes_who_consumes_its_lane_and_nobody_else(how: dict) -> Non
         assert all(key.startswith("pegasus:") for key in keys)
 
 
+def test_a_user_that_may_do_as_little_as_the_documentation_says_suffices(server: RedisServer) -> None:
+    rules = ("on", ">little", "~pegasus:*", "+@all", "-@admin", "-@dangerous", "+info")
+    assert server.command("ACL", "SETUSER", "little", *rules) == "+OK"
+    broker, woken = Broker("127.0.0.1", server.port, user="little", password="little"), Woken()
+    with queue_on(broker) as queue, queue_on(broker) as other, other.consume(["read"], woken):
+        queue.publish("read")
+        assert woken.wait_for("read")
+        assert queue.lengths(["read"])["read"].waiting == 0
+
+
 def test_a_password_that_is_wrong_is_told_without_it(server: RedisServer) -> None:
     wrong = Broker("127.0.0.1", server.port, password="wrong-password-never-to-be-seen")
     for broker in (wrong, Broker("127.0.0.1", server.port)):
