@@ -93,7 +93,7 @@ def test_a_file_that_is_no_text_is_an_error_for_a_person(settings_file: Path) ->
         load_settings()
 
 
-SERVER_TIER = ("REDIS_URL", "PEGASUS_CACHE_URL")
+SERVER_TIER = ("VERTEX_AI_PROJECT_ID", "PEGASUS_CACHE_URL")
 
 
 @pytest.mark.parametrize("name", SERVER_TIER)
