@@ -264,7 +264,9 @@ def test_a_worker_that_is_stopped_finishes_or_hands_back(installation: Several, 
         assert third.wait() == 0
         for job_id in held.jobs:
             job = client.call("GET", f"/v1/jobs/{job_id}")
-            assert (job["step"], job["history"]) == ("items", []), job
+            assert (job["state"], job["history"]) == ("queued", []), (
+                f"its step was finished, the next is others': {job}"
+            )
     (fourth,) = installation.start("worker")
     settled(client, held.jobs)
     assert fourth.end() == 0

@@ -99,6 +99,9 @@ _NOT_OVERTAKING = (
 )
 # What looks at the derived stores as a whole, or puts others in their place: nobody may write to them meanwhile.
 _NEEDING_ALL = "('rebuild', 'compact', 'repair', 'erase-workspace')"
+# They are among the few of no document. Whatever else is asked of them is asked of an expression, so that no database
+# takes an index by which it would look through all that wait.
+_OF_NO_DOCUMENT = f"document_id IS NULL AND state IN {_UNFINISHED}"
 
 
 def next_priority(tx: Transaction, lane: Lane, above: int, now: float, *, fresh: bool) -> int | None:
@@ -171,9 +174,8 @@ def count_claimable(tx: Transaction, lane: Lane, now: float, most: int) -> int:
 
 def needing_all(tx: Transaction, lane: Lane, now: float) -> tuple[bool, bool]:
     """Whether a job that must be alone in its lane (runs, waits for its turn)."""
-    # They are of no document, nearly all others are of one: by that the few are found among many.
     rows = tx.all(
-        f"SELECT state FROM jobs WHERE document_id IS NULL AND state IN {_UNFINISHED} AND lane = :lane"
+        f"SELECT state FROM jobs WHERE {_OF_NO_DOCUMENT} AND lane || '' = :lane"
         f" AND kind IN {_NEEDING_ALL} AND (lease_owner IS NOT NULL OR state = 'queued' AND {_DUE})",
         {"lane": lane.value, "now": now},
     )
@@ -185,8 +187,8 @@ def claim_needing_all(tx: Transaction, lane: Lane, owner: str, now: float, lease
     """Lease the oldest job that must be alone in its lane, if the lane is idle now. The transaction must be alone."""
     rows = tx.all(
         "UPDATE jobs SET state = 'running', lease_owner = :owner, lease_until = :until, attempts = attempts + 1,"
-        " started_at = :now, updated_at = :now WHERE id = (SELECT min(id) FROM jobs WHERE document_id IS NULL"
-        f" AND state IN {_UNFINISHED} AND state = 'queued' AND lane = :lane AND kind IN {_NEEDING_ALL} AND {_DUE})"
+        f" started_at = :now, updated_at = :now WHERE id = (SELECT min(id) FROM jobs WHERE {_OF_NO_DOCUMENT}"
+        f" AND state || '' = 'queued' AND lane || '' = :lane AND kind IN {_NEEDING_ALL} AND {_DUE})"
         " AND NOT EXISTS (SELECT 1 FROM jobs WHERE lane = :lane AND state = 'running'"
         " AND lease_owner IS NOT NULL) RETURNING *",
         {"owner": owner, "until": now + lease_seconds, "lane": lane.value, "now": now},
