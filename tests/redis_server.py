@@ -29,7 +29,7 @@ from urllib.parse import quote
 import pytest
 
 from pegasus.adapters.redis_connection import RedisConnection
-from pegasus.store_urls import CacheServer
+from pegasus.store_urls import RedisAddress
 
 PASSWORD = "a-password+that/nobody@should:see#ever"
 # Of localhost and 127.0.0.1 and of nobody else, made for these tests, and signed by itself: openssl req -x509 ...
@@ -257,7 +257,7 @@ def redis_cluster(
 
 def connected(url: str, **options: float) -> RedisConnection:
     """As ``bootstrap`` opens it."""
-    server = CacheServer.parse(url)
+    server = RedisAddress.parse(url)
     return RedisConnection(
         server.host, server.port, user=server.user, password=server.password, tls=server.tls,
         database=server.database, cluster=server.cluster, **options,

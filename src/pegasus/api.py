@@ -87,9 +87,32 @@ def create_api(application: Application) -> FastAPI:
     api.add_middleware(BodyLimit, max_body_bytes=limit)
     api.add_middleware(KeyGate, application=application)
     guard(api, application.settings)
+    api.add_middleware(Draining, application=application)
     api.add_middleware(AccessLog)
     api.add_middleware(BrowserHeaders)
     return api
+
+
+def create_probes(application: Application) -> FastAPI:
+    """What a process answers that serves no users: whether it is alive and well, and what it measures."""
+    probes = FastAPI(title="Pegasus", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
+    probes.state.application = application
+    probes.add_api_route("/health", _lively)
+    probes.add_api_route("/ready", _ready)
+    probes.add_api_route("/metrics", usage.read_metrics)
+    _handle_errors(probes)
+    guard(probes, application.settings)
+    probes.add_middleware(AccessLog)
+    return probes
+
+
+def _lively(app: App, response: Response) -> Health:
+    """Alive, and not hung: a worker whose steps hang for good is better started again."""
+    check = app.checks.get("workers")
+    if check and _state_of("workers", check).detail:
+        response.status_code = 503
+        return Health(status="stuck")
+    return Health()
 
 
 def _health() -> Health:
@@ -225,6 +248,21 @@ def _measure(scope: Scope, status: int, seconds: float) -> None:
     route = getattr(scope.get("route"), "path", "none")
     method = scope["method"] if scope["method"] in _METHODS else "other"
     metrics.HTTP_SECONDS.labels(method, route, str(status)).observe(seconds)
+
+
+class Draining:
+    """Closes each connection with its answer once the process is to stop, so that its client goes to another one."""
+
+    def __init__(self, app: ASGIApp, application: Application) -> None:
+        self._app, self._application = app, application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def closing(message: Message) -> None:
+            if message["type"] == "http.response.start" and self._application.stopping.is_set():
+                message["headers"] = [*message.get("headers", []), (b"connection", b"close")]
+            await send(message)
+
+        await self._app(scope, receive, closing)
 
 
 class AccessLog:

@@ -8,8 +8,9 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ from pegasus.chat.service import ChatService
 from pegasus.data_directory import KEY_FILE, data_directory, is_abandoned, replacing
 from pegasus.documents import service as documents
 from pegasus.domain import Lane, Rate, Source
-from pegasus.errors import Conflict, Misconfigured, NotFound, Unavailable
+from pegasus.errors import Conflict, Misconfigured, NotFound, PegasusError, Unavailable
 from pegasus.graph.service import GraphService
 from pegasus.ingestion.service import EntityFinder, Indexer
 from pegasus.ingestion.tasks import IngestTask, UnpackTask
@@ -37,6 +38,8 @@ from pegasus.integrity.service import IntegrityService
 from pegasus.integrity.tasks import EraseTask, RepairTask
 from pegasus.integrity.workspaces import EraseWorkspaceTask
 from pegasus.jobs import service as jobs
+from pegasus.jobs.dispatcher import Dispatcher, publishing_what_is_due
+from pegasus.jobs.protection import protecting
 from pegasus.jobs.reaper import Chore, Reaper
 from pegasus.jobs.runner import InProcessSignal, LaneSettings, LaneWorker, Task
 from pegasus.memory import limit_arenas, release_freed_memory
@@ -46,6 +49,7 @@ from pegasus.ports import (
     Embedder,
     FileStore,
     GraphStore,
+    JobQueue,
     Progress,
     RateLimiter,
     RelationalStore,
@@ -58,7 +62,7 @@ from pegasus.settings import Settings
 from pegasus.sources import schemas as sources
 from pegasus.sources.scheduler import scheduling
 from pegasus.sources.tasks import SourceTask
-from pegasus.store_urls import Bucket, CacheServer, GraphServer, VectorServer
+from pegasus.store_urls import Bucket, GraphServer, RedisAddress, VectorServer
 from pegasus.text.entities import find_mentions
 from pegasus.text.feed import ReadFeed
 
@@ -77,6 +81,15 @@ _STOP_SECONDS = 7.0
 _ROWS_FILE = "pegasus.sqlite3"
 
 
+class Role(StrEnum):
+    """What a process does that shares its stores with others."""
+
+    API = "api"
+    WORKER = "worker"
+    SCHEDULER = "scheduler"
+    COMMAND = "command"  # Serves one command of its own.
+
+
 @contextmanager
 def embedded(settings: Settings, *, scheduled: bool = False) -> Iterator[Application]:
     """The whole of Pegasus in this process, with its workers running: on the stores of the data directory, and on the
@@ -84,6 +97,13 @@ def embedded(settings: Settings, *, scheduled: bool = False) -> Iterator[Applica
 
     ``scheduled``: sources run by themselves, which is not for a process that lives for one command.
     """
+    if settings.broker:
+        # It would take back what the others' workers have in hand.
+        raise Misconfigured(
+            "REDIS_URL says that these stores are shared by pegasus api, worker and scheduler, and a process that does"
+            " everything wants them for itself.",
+            hint="Start those, or unset REDIS_URL.",
+        )
     with data_directory(settings.data) as directory:
         application = build(settings, directory)
         try:
@@ -100,26 +120,134 @@ def embedded(settings: Settings, *, scheduled: bool = False) -> Iterator[Applica
 
 def _stop(application: Application) -> None:
     """Finish what is in hand within ``_STOP_SECONDS`` all told, then close the stores."""
-    application.stopping.set()
-    application.reaper.ask_to_stop()
-    for worker in application.workers:
-        worker.ask_to_stop()
-    until = time.monotonic() + _STOP_SECONDS
-    in_time = [worker.join(until - time.monotonic()) for worker in application.workers]
-    application.reaper.join(until - time.monotonic())
+    in_time = _drain(application, _STOP_SECONDS)
     application.close()
-    if not all(in_time):
+    if not in_time:
         # Closing has cut off the file that was being read; its worker now hands the job back.
         log.warning("bootstrap.stopped_late", seconds=_STOP_SECONDS)
 
 
-def open_stores(settings: Settings, directory: Path, revision: str = HEAD) -> Stores:
+def _drain(application: Application, seconds: float) -> bool:
+    """Begin nothing more, and wait for what is in hand; whether it was finished in time."""
+    application.stopping.set()
+    application.reaper.ask_to_stop()
+    for worker in application.workers:
+        worker.ask_to_stop()
+    until = time.monotonic() + seconds
+    in_time = [worker.join(until - time.monotonic()) for worker in application.workers]
+    application.reaper.join(until - time.monotonic())
+    return all(in_time)
+
+
+@contextmanager
+def distributed(settings: Settings, role: Role) -> Iterator[Application]:
+    """One process of several that share their stores; it keeps nothing but passing files of its own.
+
+    Nothing is taken back at its start: others are at work, and leases alone tell what nobody does any more.
+    """
+    _need_servers(settings, role)
+    os.umask(0o077)
+    with tempfile.TemporaryDirectory(prefix="pegasus-") as folder:
+        application = build(settings, Path(folder), role)
+        with closing(application), _at_work(application, role):
+            release_freed_memory()
+            yield application
+
+
+def _need_servers(settings: Settings, role: Role) -> None:
+    wanted = (
+        ("DATABASE_URL", settings.database_url, "rows in a file are for one process"),
+        ("REDIS_URL", settings.redis_url, "workers are told through it that there is work"),
+        ("PEGASUS_VECTORS_URL", settings.vectors_url, "two processes on one Chroma directory lose embeddings silently"),
+        ("PEGASUS_GRAPH_URL", settings.graph_url, "a graph in a file is for one process"),
+        ("PEGASUS_FILES_URL", settings.files_url, "what one process stores the others read: a bucket or shared folder"),
+    )
+    if missing := [f"{name} ({why})" for name, given, why in wanted if not given]:
+        raise Misconfigured(
+            f"pegasus {role} shares its stores with other processes and lacks {'; '.join(missing)}.",
+            hint="Set what is missing, or run everything in one process: pegasus up",
+        )
+    _need("celery", "REDIS_URL", "server")
+
+
+@contextmanager
+def _at_work(application: Application, role: Role) -> Iterator[None]:
+    """All that a role does by itself, for the length of the block; then what is in hand is finished or handed back."""
+    settings, queue, signal = application.settings, application.queue, application.signal
+    if queue is None or not isinstance(signal, Dispatcher):
+        raise TypeError("a process of several needs a queue")
+    _check_connections(application)
+    with suppress(Unavailable):  # Without a broker what is accepted waits, and starts when it is back.
+        queue.ping()
+    with ExitStack() as running:
+        running.enter_context(signal.running())
+        match role:
+            case Role.API | Role.COMMAND:
+                if settings.operator_key:
+                    with application.relational.write() as tx:
+                        access.ensure_operator_key(tx, settings.operator_key.get_secret_value())
+            case Role.WORKER:
+                if agent := os.environ.get("ECS_AGENT_URI"):
+                    from pegasus.adapters.ecs_protection import EcsScaleInProtection
+
+                    is_busy = partial(_any_busy, application.workers)
+                    running.enter_context(protecting(EcsScaleInProtection(agent), is_busy))
+                for worker in application.workers:
+                    worker.start()
+                running.callback(_hand_back, application)
+                running.enter_context(queue.consume(list(settings.slots), application.wakes.notify))
+            case Role.SCHEDULER:
+                application.reaper.start()
+                running.callback(_drain, application, _STOP_SECONDS)
+                running.enter_context(scheduling(application.relational, signal))
+                running.enter_context(publishing_what_is_due(application.relational, queue))
+        yield
+
+
+def _check_connections(application: Application) -> None:
+    """Raises ``Misconfigured`` where PostgreSQL has fewer connections than the processes would take."""
+    budget, processes = application.relational.connection_budget(), application.settings.expected_processes
+    # A pooler's own limits cannot be asked for, and it makes few connections of many.
+    if budget is None or budget.suffices(processes):
+        return
+    raise Misconfigured(
+        f"{processes} processes with {budget.each} connections each need {budget.each * processes}, and PostgreSQL has"
+        f" {budget.available} for them.",
+        hint="Lower PEGASUS_DATABASE_CONNECTIONS or PEGASUS_EXPECTED_PROCESSES, raise max_connections, or put a pooler"
+        " such as PgBouncer between.",
+    )
+
+
+def _any_busy(workers: tuple[LaneWorker, ...]) -> bool:
+    return any(worker.is_busy for worker in workers)
+
+
+def _hand_back(application: Application) -> None:
+    """Finish what is in hand; what takes longer than there is time others start at once, not after its lease."""
+    if _drain(application, application.settings.drain_seconds):
+        return
+    for worker in application.workers:
+        if worker.alive:
+            try:
+                jobs_left = worker.hand_back()
+            except PegasusError as error:  # The leases end by themselves.
+                log.warning("bootstrap.not_handed_back", lane=worker.lane, detail=error.detail)
+            else:
+                log.warning("bootstrap.handed_back", lane=worker.lane, jobs=jobs_left)
+                application.signal.notify(worker.lane)
+            worker.leave()
+
+
+def open_stores(settings: Settings, directory: Path, revision: str | None = HEAD) -> Stores:
     """The stores that the settings name, the others in a directory, made where they are missing; with the schema at a
-    revision. Raises ``Misconfigured``."""
+    revision, or with None as it is, if this code runs on it. Raises ``Misconfigured``."""
     with ExitStack() as opened:
         files = _open_files(settings.files, directory)
         relational = opened.enter_context(closing(_open_relational(directory, database_of(settings))))
-        relational.migrate(revision)
+        if revision:
+            relational.migrate(revision)
+        else:
+            plan.require(relational)
         vectors = opened.enter_context(closing(_open_vectors(settings.vector_server, directory)))
         graph = opened.enter_context(closing(_open_graph(settings.graph_server, directory)))
         opened.pop_all()
@@ -181,7 +309,7 @@ class _Shared:
     close: Callable[[], None] = lambda: None
 
 
-def _open_shared(server: CacheServer | None) -> _Shared:
+def _open_shared(server: RedisAddress | None) -> _Shared:
     from pegasus.adapters.memory_limiter import InMemoryRateLimiter
 
     if server is None:
@@ -320,13 +448,17 @@ def _beside(directory: Path) -> Iterator[Path]:
         yield held
 
 
-def build(settings: Settings, directory: Path) -> Application:
-    """Open the stores, at the newest schema, and put the services on them; nothing runs yet."""
+def build(settings: Settings, directory: Path, role: Role | None = None) -> Application:
+    """Open the stores and put the services on them; nothing runs yet.
+
+    ``role``: None is for a process that does everything, and brings the schema forward. Of several processes none does:
+    others, of an older version, may be at work.
+    """
     from pegasus.adapters.extractive import ExtractiveAgent
     from pegasus.adapters.kreuzberg import KreuzbergTextExtractor
 
     limit_arenas()
-    stores = open_stores(settings, directory)
+    stores = open_stores(settings, directory, None if role else HEAD)
     relational, vectors, graph, files = stores.relational, stores.vectors, stores.graph, stores.files
     if graph.lost_its_end:
         log.warning("bootstrap.graph_lost_its_end", next="It is made anew from the rows, by a job.")
@@ -336,7 +468,11 @@ def build(settings: Settings, directory: Path) -> Application:
         timeout_seconds=settings.parse_timeout_seconds, memory_bytes=settings.parse_memory_bytes
     )
     embedder = _embedder(settings)
-    signal = InProcessSignal()
+    queue = _open_queue(settings) if role else None
+    slots = {None: dict.fromkeys(Lane, 1), Role.WORKER: settings.slots}.get(role, {})
+    # Where a scheduler sees to what was lost, nobody has to look by themselves.
+    wakes = InProcessSignal(slots, None) if queue else InProcessSignal()
+    signal = Dispatcher(queue) if queue else wakes
     indexer = Indexer(relational, vectors, graph, embedder, _entity_finder(settings))
 
     def new_check() -> Check:
@@ -357,15 +493,29 @@ def build(settings: Settings, directory: Path) -> Application:
         "source": SourceTask(relational, files, open_reader, signal, settings.max_upload_bytes),
     }
     lane_settings = LaneSettings(settings.job_max_attempts, settings.job_lease_seconds, settings.job_step_seconds)
-    workers = tuple(LaneWorker(lane, relational, tasks, signal, lane_settings, release_freed_memory) for lane in Lane)
+    workers = tuple(
+        LaneWorker(lane, relational, tasks, wakes, lane_settings, release_freed_memory)
+        for lane, number in slots.items()
+        for _ in range(number)
+    )
     shared = _open_shared(settings.cache_server)
     search = SearchService(relational, vectors, graph, Questions(embedder, shared.cache))
+    checks: dict[str, Callable[[], None]] = {"relational": relational.ping}
+    if role is not Role.SCHEDULER:
+        checks |= {"vectors": vectors.ping, "graph": graph.ping, "files": files.ping, "search": search.check}
+    if workers:
+        checks["workers"] = _all_at_work(workers)
+    # The API accepts without a broker: it must not be taken out of service for that.
+    if queue and role in (Role.WORKER, Role.SCHEDULER):
+        checks["broker"] = queue.ping
     rates = Rates(Rate.parse(settings.rate_limit), Rate.parse(settings.ask_rate_limit))
 
     def close() -> None:
         search.close()
         shared.close()
         extractor.close()
+        if queue:
+            queue.close()
         stores.close()
 
     return Application(
@@ -379,18 +529,21 @@ def build(settings: Settings, directory: Path) -> Application:
         search=search,
         chat=ChatService(relational, search, ExtractiveAgent(embedder)),
         graph=GraphService(relational, graph),
-        integrity=IntegrityService(new_check),
-        checks={
-            "relational": relational.ping,
-            "vectors": vectors.ping,
-            "graph": graph.ping,
-            "files": files.ping,
-            "search": search.check,
-            "workers": _all_at_work(workers),
-        },
+        integrity=IntegrityService(new_check, relational.connection_budget),
+        checks=checks,
+        wakes=wakes,
+        queue=queue,
         close=close,
         optional=shared.checks,
     )
+
+
+def _open_queue(settings: Settings) -> JobQueue:
+    from pegasus.adapters.celery_queue import CeleryJobQueue
+
+    if settings.broker is None:
+        raise Misconfigured("There is no broker.", hint="Set REDIS_URL.")
+    return CeleryJobQueue(settings.broker)
 
 
 def _embedder(settings: Settings) -> Embedder:

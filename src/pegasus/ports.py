@@ -127,6 +127,18 @@ class SchemaState:
     compatible_from: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class ConnectionBudget:
+    """What one process may take of a server's connections, and how many there are for all processes together."""
+
+    each: int
+    available: int
+    pooled: bool  # A pooler stands between: it shares out fewer connections among more clients.
+
+    def suffices(self, processes: int) -> bool:
+        return self.pooled or self.each * processes <= self.available
+
+
 class RelationalStore(Protocol):
     """The truth. A transaction is committed when its block ends, rolled back when the block raises."""
 
@@ -168,6 +180,10 @@ class RelationalStore(Protocol):
 
     def compact(self) -> None:
         """Write the store anew, so that no byte of what was deleted before is left in its files."""
+        ...
+
+    def connection_budget(self) -> ConnectionBudget | None:
+        """None where connections are not what there is too little of."""
         ...
 
     def ping(self) -> None:
@@ -374,9 +390,49 @@ class Embedder(Protocol):
 
 
 class JobSignal(Protocol):
-    """Tells workers that a lane has work; losing a signal only delays it."""
+    """Tells workers that a lane has work; losing a signal only delays it. Never waits, never fails."""
 
     def notify(self, lane: str) -> None: ...
+
+    def notify_all(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLength:
+    """Messages of one lane that are with the broker, by what has become of them."""
+
+    waiting: int  # in all of the lists that the broker keeps for the lane
+    unacknowledged: int  # handed out, and not confirmed yet
+    scheduled: int  # of these: such as wait at a worker for their time
+
+
+class JobQueue(Protocol):
+    """Carries wake-ups to workers in other processes. It may lose, double and delay them: jobs are rows, and no message
+    names one. Calls raise ``Unavailable`` while the broker is away, ``Misconfigured`` where it can never serve."""
+
+    def publish(self, lane: str) -> None:
+        """Wake one worker of a lane."""
+        ...
+
+    def consume(self, lanes: Sequence[str], wake: Callable[[str], None]) -> AbstractContextManager[None]:
+        """For the length of the block call ``wake`` with the lane of each message, whenever the broker is there."""
+        ...
+
+    def lengths(self, lanes: Sequence[str]) -> Mapping[str, QueueLength]: ...
+
+    def ping(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class ScaleInProtection(Protocol):
+    """Asks whoever ends processes to spare this one. What it asks for ends by itself after some minutes."""
+
+    def protect(self, minutes: int) -> None:
+        """Raises ``Unavailable`` where that cannot be asked for now."""
+        ...
+
+    def release(self) -> None: ...
 
 
 class RateLimiter(Protocol):

@@ -161,6 +161,12 @@ def print_report(report: Json, *, repaired: bool) -> None:
         out.print(made)
     checked = ", ".join(f"{n:,} {name}" for name, n in report["checked"].items()) or "nothing"
     took = f"Compared {checked} in {report['took_ms'] / 1000:.1f} s."
+    if connections := report.get("connections"):  # A server of an older version does not tell.
+        between = ", a pooler between" if connections["pooled"] else ""
+        out.print(
+            f"Each process takes {connections['each']} connections to PostgreSQL at most;"
+            f" it has {connections['available']}{between}."
+        )
     total = sum(report["counts"].values())
     if report["consistent"]:
         out.print(f"[green]The stores agree.[/] {took}")

@@ -64,23 +64,28 @@ class GraphServer:
 
 
 @dataclass(frozen=True, slots=True)
-class CacheServer:
+class RedisAddress:
     host: str
-    port: int
-    tls: bool
+    port: int = _REDIS_PORT
+    tls: bool = False
     user: str | None = None
     password: str | None = field(default=None, repr=False)
     database: int = 0
     cluster: bool = False
+    authorities: str | None = None  # A file with certificates to trust instead of the machine's.
 
     @classmethod
-    def parse(cls, value: str) -> CacheServer:
-        form = "redis://user:password@host:6379/0, rediss:// for TLS, and ?cluster=true for a cluster"
+    def parse(cls, value: str) -> RedisAddress:
+        form = (
+            "redis://user:password@host:6379/0, rediss:// for TLS, with ?ssl_ca_certs=/path where needed, and"
+            " ?cluster=true for a cluster"
+        )
         parts = _split(value, ("redis", "rediss"), form)
         given = dict(parse_qsl(parts.query, keep_blank_values=True))
-        cluster = given.pop("cluster", "false")
-        if given or cluster not in ("true", "false"):
-            raise ValueError(f"its one parameter is cluster=true; the form is {form}")
+        cluster, authorities = given.pop("cluster", "false"), given.pop("ssl_ca_certs", None)
+        tls = parts.scheme == "rediss"
+        if given or cluster not in ("true", "false") or (authorities is not None and not (authorities and tls)):
+            raise ValueError(f"its parameters are cluster=true, and with TLS ssl_ca_certs; the form is {form}")
         database = parts.path.strip("/") or "0"
         if not re.fullmatch(r"[0-9]{1,5}", database):
             raise ValueError(f"a database of Redis is a number; the form is {form}")
@@ -90,8 +95,8 @@ class CacheServer:
         if user and not password:
             raise ValueError(f"a user needs a password, and a password alone stands after a colon; the form is {form}")
         return cls(
-            parts.hostname or "", parts.port or _REDIS_PORT, parts.scheme == "rediss", user or None, password or None,
-            int(database), cluster == "true",
+            parts.hostname or "", parts.port or _REDIS_PORT, tls, user or None, password or None, int(database),
+            cluster == "true", authorities,
         )  # fmt: skip
 
 

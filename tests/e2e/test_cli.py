@@ -464,14 +464,14 @@ class TestSettings:
     def test_a_data_directory_that_cannot_be_is_told(self, command: list[str]) -> None:
         assert_refused(run(*command, PEGASUS_DATA="/dev/null/pegasus"), 2, "/dev/null/pegasus")
 
-    @pytest.mark.parametrize("name", ["REDIS_URL", "PEGASUS_CACHE_URL"])
+    @pytest.mark.parametrize("name", ["VERTEX_AI_PROJECT_ID", "PEGASUS_CACHE_URL"])
     def test_of_the_server_tier_are_refused_rather_than_ignored(self, tmp_path: Path, name: str) -> None:
         assert_refused(run("keys", "show-local", data=tmp_path, **{name: "redis://db/0"}), 2, name)
 
     def test_of_the_server_tier_are_refused_in_the_settings_file_too(self, tmp_path: Path) -> None:
-        (tmp_path / "pegasus.env").write_text("REDIS_URL=redis://db/0\n")
+        (tmp_path / "pegasus.env").write_text("VERTEX_AI_PROJECT_ID=notes\n")
         result = run("keys", "show-local", data=tmp_path, PEGASUS_SETTINGS_FILE=str(tmp_path / "pegasus.env"))
-        assert_refused(result, 2, "REDIS_URL")
+        assert_refused(result, 2, "VERTEX_AI_PROJECT_ID")
 
     def test_a_server_that_does_not_answer_is_told(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as closed:

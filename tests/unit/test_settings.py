@@ -9,7 +9,7 @@ import pytest
 
 from pegasus.errors import Misconfigured
 from pegasus.settings import Settings, load_settings
-from pegasus.store_urls import Bucket, CacheServer, GraphServer, VectorServer
+from pegasus.store_urls import Bucket, GraphServer, RedisAddress, VectorServer
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_a_file_that_is_no_text_is_an_error_for_a_person(settings_file: Path) ->
         load_settings()
 
 
-SERVER_TIER = ("REDIS_URL", "VERTEX_AI_PROJECT_ID")
+SERVER_TIER = ("VERTEX_AI_PROJECT_ID", "VERTEX_AI_LOCATION")
 
 
 @pytest.mark.parametrize("name", SERVER_TIER)
@@ -173,12 +173,12 @@ def test_servers_are_named_by_urls(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("value", "server"), [
-    ("redis://cache", CacheServer("cache", 6379, tls=False)),
-    ("redis://:p4%40ss@cache:7000/3", CacheServer("cache", 7000, False, None, "p4@ss", 3)),
-    ("rediss://pegasus:p4%23ss@cache?cluster=true", CacheServer("cache", 6379, True, "pegasus", "p4#ss", 0, True)),
-    ("rediss://pegasus:p4@[::1]:6380/?cluster=false", CacheServer("::1", 6380, True, "pegasus", "p4")),
+    ("redis://cache", RedisAddress("cache", 6379, tls=False)),
+    ("redis://:p4%40ss@cache:7000/3", RedisAddress("cache", 7000, False, None, "p4@ss", 3)),
+    ("rediss://pegasus:p4%23ss@cache?cluster=true", RedisAddress("cache", 6379, True, "pegasus", "p4#ss", 0, True)),
+    ("rediss://pegasus:p4@[::1]:6380/?cluster=false", RedisAddress("::1", 6380, True, "pegasus", "p4")),
 ])  # fmt: skip
-def test_a_redis_is_named_by_a_url(monkeypatch: pytest.MonkeyPatch, value: str, server: CacheServer) -> None:
+def test_a_redis_is_named_by_a_url(monkeypatch: pytest.MonkeyPatch, value: str, server: RedisAddress) -> None:
     assert load_settings().cache_server is None
     monkeypatch.setenv("PEGASUS_CACHE_URL", value)
     settings = load_settings()

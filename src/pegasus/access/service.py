@@ -107,12 +107,13 @@ def create_key(
     expires_at: float | None = None,
     rate_limit: Rate | None = None,
     max_body_bytes: int | None = None,
+    secret: str | None = None,
 ) -> tuple[ApiKey, str]:
-    """The key's row, and the key itself, which cannot be had again."""
+    """The key's row, and the key itself, which cannot be had again; ``secret`` where somebody has chosen it."""
     now = time.time()
     if expires_at is not None and expires_at <= now:
         raise Invalid("The key would have expired already.", hint="Give a time that is still to come.")
-    secret = _PREFIX + secrets.token_urlsafe(_KEY_BYTES)
+    secret = secret or _PREFIX + secrets.token_urlsafe(_KEY_BYTES)
     key = ApiKey(
         id=new_id(),
         workspace_id=workspace_id,
@@ -170,6 +171,14 @@ def opens(tx: Transaction, secret: str, workspace_id: str) -> bool:
     """Whether a key can be used, and is this workspace's."""
     key = repository.find_key(tx, sha256_hex(secret))
     return key is not None and key.is_usable(time.time()) and key.workspace_id == workspace_id
+
+
+def ensure_operator_key(tx: Transaction, secret: str) -> None:
+    """The key that the installation's settings name, made where it is new; once revoked it stays so."""
+    workspace_id = ensure_workspace(tx)
+    if repository.find_key(tx, sha256_hex(secret)) is None:
+        key, _ = create_key(tx, workspace_id, "operator", scope=Scope.OPERATOR, secret=secret)
+        note(tx, None, "key.created", key.id, workspace_id=workspace_id)
 
 
 def make_operator(tx: Transaction, secret: str) -> None:

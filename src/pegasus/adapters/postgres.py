@@ -32,7 +32,7 @@ from pegasus.adapters.postgres_words import PostgresWords
 from pegasus.errors import Invalid, Misconfigured, TimedOut, Unavailable
 from pegasus.identifiers import is_id
 from pegasus.migrations import BOOKKEEPING, state
-from pegasus.ports import Parameters, Progress, SchemaState, Table, referenced_first, unseen
+from pegasus.ports import ConnectionBudget, Parameters, Progress, SchemaState, Table, referenced_first, unseen
 
 if TYPE_CHECKING:
     from pegasus.adapters.postgres_schema import PostgresSchema
@@ -60,6 +60,14 @@ _WRITER_LOCK, _WORKSPACE_LOCKS = 7_345_002, 7_345_003
 _REFUSED = re.compile("authentication failed|no password supplied|does not exist|no pg_hba.conf entry|not permitted")
 _FETCHED_AT_ONCE = 500
 _WORDS = ("words", "word_counts", "word_frequencies")
+# What is kept for superusers, and since version 16 for roles that were given it, is not ours.
+_BUDGET = (
+    "SELECT pg_backend_pid() AS pid, current_setting('max_connections')::int"
+    " - current_setting('superuser_reserved_connections')::int"
+    " - coalesce(current_setting('reserved_connections', true), '0')::int AS room,"
+    " (SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user) AS of_role,"
+    " (SELECT datconnlimit FROM pg_database WHERE datname = current_database()) AS of_database"
+)
 
 
 class PostgresRelationalStore:
@@ -155,6 +163,16 @@ class PostgresRelationalStore:
             for name in names:
                 # All rows go to a new file and the old one is deleted; whoever uses the table waits meanwhile.
                 connection.execute(f"VACUUM (FULL, ANALYZE) {name}")
+
+    def connection_budget(self) -> ConnectionBudget:
+        with _told(), self._begun(self._readers, _begin("REPEATABLE READ READ ONLY", None)) as connection:
+            row = PostgresTransaction(connection).one(_BUDGET)
+            told = connection.info.backend_pid
+        if row is None:
+            raise Unavailable("PostgreSQL does not say how many connections it takes.")
+        limits = [row["room"], *(row[name] for name in ("of_role", "of_database") if row[name] >= 0)]
+        # A pooler gives each client a number of its own to cancel by, which is not that of the server's process.
+        return ConnectionBudget(self._readers.max_size + self._writers.max_size, min(limits), row["pid"] != told)
 
     def ping(self) -> None:
         with self.read() as tx:

@@ -144,6 +144,9 @@ class SqliteRelationalStore:
             hint="Compact again when less is going on.",
         )
 
+    def connection_budget(self) -> None:
+        return None
+
     def ping(self) -> None:
         with self.read() as tx:
             tx.one("SELECT 1")

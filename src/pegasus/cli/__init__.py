@@ -22,7 +22,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
-    service.up, documents.add, documents.search, documents.ask, documents.erase,
+    service.up, service.api, service.worker, service.scheduler,
+    documents.add, documents.search, documents.ask, documents.erase,
     integrity.check, integrity.rebuild, integrity.compact, backup.backup, backup.restore,
 ):  # fmt: skip
     app.command()(command)

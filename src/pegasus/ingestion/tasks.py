@@ -88,8 +88,7 @@ class IngestTask:
         self._signal.notify(Lane.INDEX)
 
     def _conclude(self, workspace_id: str, job_list: Sequence[Job], owner: str) -> None:
-        with self._relational.read(workspace_id) as tx:
-            self._indexer.relink(tx, workspace_id, job_list)
+        self._indexer.relink(workspace_id, job_list)
         with self._relational.write() as tx:
             for job in job_list:
                 done, total = repository.progress(tx, job.document_id or "")
