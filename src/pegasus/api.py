@@ -91,8 +91,8 @@ def create_api(application: Application) -> FastAPI:
     return api
 
 
-def _health() -> Health:
-    """Alive, without touching a dependency."""
+async def _health() -> Health:
+    """Alive, without touching a dependency, nor waiting for a thread that others hold."""
     return Health()
 
 

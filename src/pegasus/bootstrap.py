@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -50,6 +50,7 @@ from pegasus.sources.tasks import SourceTask
 from pegasus.store_urls import Bucket, GraphServer, VectorServer
 from pegasus.text.entities import find_mentions
 from pegasus.text.feed import ReadFeed
+from pegasus.time_limits import TimedChecks
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -275,6 +276,11 @@ def build(settings: Settings, directory: Path) -> Application:
     limit_arenas()
     stores = open_stores(settings, directory)
     relational, vectors, graph, files = stores.relational, stores.vectors, stores.graph, stores.files
+    try:
+        _refuse_lost_rows(stores)
+    except BaseException:
+        stores.close()
+        raise
     if graph.lost_its_end:
         log.warning("bootstrap.graph_lost_its_end", next="It is made anew from the rows, by a job.")
         with relational.write() as tx:
@@ -308,7 +314,17 @@ def build(settings: Settings, directory: Path) -> Application:
     search = SearchService(relational, vectors, graph, embedder)
     rates = Rates(Rate.parse(settings.rate_limit), Rate.parse(settings.ask_rate_limit))
 
+    checks = TimedChecks({
+        "relational": partial(_check_rows, relational),
+        "vectors": vectors.ping,
+        "graph": graph.ping,
+        "files": files.ping,
+        "search": search.check,
+        "workers": _all_at_work(workers),
+    })  # fmt: skip
+
     def close() -> None:
+        checks.close()
         search.close()
         extractor.close()
         stores.close()
@@ -325,16 +341,41 @@ def build(settings: Settings, directory: Path) -> Application:
         chat=ChatService(relational, search, ExtractiveAgent(embedder)),
         graph=GraphService(relational, graph),
         integrity=IntegrityService(new_check),
-        checks={
-            "relational": relational.ping,
-            "vectors": vectors.ping,
-            "graph": graph.ping,
-            "files": files.ping,
-            "search": search.check,
-            "workers": _all_at_work(workers),
-        },
+        checks=checks,
         close=close,
     )
+
+
+def _refuse_lost_rows(stores: Stores) -> None:
+    """Rows that are gone must not be taken for a first start: whatever the other stores hold would be lost without a
+    word, in their sight. Raises ``Misconfigured``."""
+    with stores.relational.read() as tx:
+        if access.any_workspace(tx):
+            return
+    holding: Mapping[str, Callable[[], bool]] = {
+        "vectors": stores.vectors.holds_anything,
+        "graph": stores.graph.holds_anything,
+        "files": lambda: any(True for _ in stores.files.stored_keys()),
+    }
+    full = []
+    for name, holds_anything in holding.items():
+        try:
+            if holds_anything():
+                full.append(name)
+        except Unavailable as error:
+            log.warning("bootstrap.not_looked_at", store=name, error=error.detail)
+    if full:
+        raise Misconfigured(
+            f"There are no rows, but {' and '.join(full)} still hold documents: the rows were lost, or are elsewhere.",
+            hint="Restore the database from its backup, or mend DATABASE_URL, --data or the URLs of the other stores."
+            " To begin anew, empty those first.",
+        )
+
+
+def _check_rows(relational: RelationalStore) -> None:
+    relational.ping()
+    with relational.read() as tx:
+        access.check_installed(tx)
 
 
 def _embedder(settings: Settings) -> Embedder:
@@ -448,9 +489,10 @@ def _recover(application: Application) -> None:
     """What a killed process left: jobs that it held go back in the queue, files that no row names are removed."""
     with application.relational.write() as tx:
         resumed = jobs.recover(tx)
-    # Elsewhere than in the data directory they are left for ``pegasus check`` to tell: that place may be another
-    # installation's, named by mistake.
-    swept = 0 if application.settings.files else _sweep_files(application.relational, application.files)
+    # Where files or rows are elsewhere than in the data directory they are left for ``pegasus check`` to tell: that
+    # place may be another installation's, named by mistake.
+    elsewhere = application.settings.files or application.settings.database_url
+    swept = 0 if elsewhere else _sweep_files(application.relational, application.files)
     if resumed or swept:
         log.info("bootstrap.recovered", jobs=resumed, files=swept)
 
