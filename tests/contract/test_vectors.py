@@ -259,6 +259,7 @@ def test_a_rebuilt_store_has_the_new_contents_and_nothing_of_the_old(own_store: 
     own_store.upsert(workspace_id, old_ids, random_vectors(300))
     own_store.upsert(other, ["kept"], axes(2))
     own_store.delete(workspace_id, old_ids[:10])
+    assert not own_store.holds_anything()
     own_store.rebuild([(other, ["kept"], axes(2)), (workspace_id, ["a"], axes(0)), (workspace_id, ["b"], axes(1))])
     assert nearest(own_store, workspace_id, axis(0)) == ["a", "b"]
     assert held(own_store, other) == ["kept"]

@@ -362,7 +362,7 @@ def test_without_credentials_neptune_cannot_be_asked(monkeypatch: pytest.MonkeyP
 
 
 def test_a_vector_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chroma_adapter, "_TIMEOUT", httpx.Timeout(0.3))
+    monkeypatch.setattr(chroma_adapter, "_ASKING_TIMEOUT", httpx.Timeout(0.3))
     with silent_server() as port, closing(ChromaServerVectorStore(f"http://127.0.0.1:{port}")) as store:
         assert seconds_of(store.ping) < 3
 
@@ -370,7 +370,8 @@ def test_a_vector_server_that_says_nothing_is_given_up(monkeypatch: pytest.Monke
 def test_a_vector_server_that_falls_silent_or_is_killed_is_used_again_when_it_is_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chroma_adapter, "_TIMEOUT", httpx.Timeout(1.0))
+    for name in ("_TIMEOUT", "_ASKING_TIMEOUT"):
+        monkeypatch.setattr(chroma_adapter, name, httpx.Timeout(1.0))
     with chroma_server(tmp_path / "chroma") as server, closing(ChromaServerVectorStore(server.url)) as store:
         store.upsert("w", ["a"], VECTOR)
         server.process.send(signal.SIGSTOP)
@@ -426,7 +427,7 @@ def test_a_server_of_another_version_or_kind_is_told_at_start(status: int, body:
         ChromaServerVectorStore(url)
 
 
-@pytest.mark.parametrize("body", [b'{"ids": [["a"', b"oops", b""])
+@pytest.mark.parametrize("body", [b'{"ids": [["a"', b"oops", b"", b"{}", b"[]", b'"yes"', b'{"id": "c", "ids": 7}'])
 def test_vectors_that_come_cut_off_are_not_taken(body: bytes) -> None:
     def answer(request: BaseHTTPRequestHandler) -> None:
         respond(request, 200, b'"1.0.0"' if request.path.endswith(("version", "heartbeat")) else body)

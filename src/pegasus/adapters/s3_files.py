@@ -22,7 +22,7 @@ from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, 
 from obstore.store import S3Store
 
 from pegasus.errors import Invalid, Misconfigured, NotFound, PegasusError, TooLarge, Unavailable
-from pegasus.identifiers import is_file_key, is_id, new_file_key
+from pegasus.identifiers import is_file_key, is_id, new_file_key, new_id
 from pegasus.ports import ByteSource
 
 if TYPE_CHECKING:
@@ -150,9 +150,13 @@ class S3FileStore:
         """By asking for what is not there: a listing would have a thousand names each time."""
         try:
             with self._told(f"the bucket {self._bucket}"):
-                obstore.get(self._store, "ping")
+                obstore.get(self._store, f"ping-{new_id()}")
         except NotFound:
             return
+        raise Unavailable(
+            f"The bucket {self._bucket} cannot be used now: what answers for it says yes to everything.",
+            hint="See what stands at the endpoint of PEGASUS_FILES_URL, such as the page of a network's login.",
+        )
 
     @contextmanager
     def _told(self, what: str) -> Iterator[None]:
