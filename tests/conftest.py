@@ -16,6 +16,8 @@ import httpx
 import postgresql
 import pytest
 from benches import Bench
+from pgbouncer import PgBouncer
+from pgbouncer import running as running_pgbouncer
 from postgresql import PostgresServer
 from redis_server import PASSWORD, RedisServer, redis_cluster, redis_server
 from servers import ON_SERVERS, REQUIRED, BoltServer, ChromaServer, S3Server, bolt_server, chroma_server, s3_server
@@ -206,6 +208,12 @@ def postgres_server() -> Iterator[PostgresServer]:
                 raise
             pytest.skip(f"NOTHING IS TESTED ON POSTGRESQL: {error}")
         yield server
+
+
+@pytest.fixture(scope="session")
+def pgbouncer(postgres_server: PostgresServer) -> Iterator[PgBouncer]:
+    with running_pgbouncer(postgres_server) as bouncer:
+        yield bouncer
 
 
 @pytest.fixture(scope="session")

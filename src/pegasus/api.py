@@ -115,8 +115,8 @@ def _lively(app: App, response: Response) -> Health:
     return Health()
 
 
-def _health() -> Health:
-    """Alive, without touching a dependency."""
+async def _health() -> Health:
+    """Alive, without touching a dependency, nor waiting for a thread that others hold."""
     return Health()
 
 

@@ -65,6 +65,7 @@ from pegasus.sources.tasks import SourceTask
 from pegasus.store_urls import Bucket, GraphServer, RedisAddress, VectorServer
 from pegasus.text.entities import find_mentions
 from pegasus.text.feed import ReadFeed
+from pegasus.time_limits import TimedChecks
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -179,6 +180,8 @@ def _at_work(application: Application, role: Role) -> Iterator[None]:
     _check_connections(application)
     with suppress(Unavailable):  # Without a broker what is accepted waits, and starts when it is back.
         queue.ping()
+    with application.relational.write() as tx:
+        access.ensure_workspace(tx)  # From its first start on an installation has one.
     with ExitStack() as running:
         running.enter_context(signal.running())
         match role:
@@ -460,6 +463,11 @@ def build(settings: Settings, directory: Path, role: Role | None = None) -> Appl
     limit_arenas()
     stores = open_stores(settings, directory, None if role else HEAD)
     relational, vectors, graph, files = stores.relational, stores.vectors, stores.graph, stores.files
+    try:
+        _refuse_lost_rows(stores)
+    except BaseException:
+        stores.close()
+        raise
     if graph.lost_its_end:
         log.warning("bootstrap.graph_lost_its_end", next="It is made anew from the rows, by a job.")
         with relational.write() as tx:
@@ -500,7 +508,7 @@ def build(settings: Settings, directory: Path, role: Role | None = None) -> Appl
     )
     shared = _open_shared(settings.cache_server)
     search = SearchService(relational, vectors, graph, Questions(embedder, shared.cache))
-    checks: dict[str, Callable[[], None]] = {"relational": relational.ping}
+    checks: dict[str, Callable[[], None]] = {"relational": partial(_check_rows, relational)}
     if role is not Role.SCHEDULER:
         checks |= {"vectors": vectors.ping, "graph": graph.ping, "files": files.ping, "search": search.check}
     if workers:
@@ -510,7 +518,11 @@ def build(settings: Settings, directory: Path, role: Role | None = None) -> Appl
         checks["broker"] = queue.ping
     rates = Rates(Rate.parse(settings.rate_limit), Rate.parse(settings.ask_rate_limit))
 
+    timed, optional = TimedChecks(checks), TimedChecks(shared.checks)
+
     def close() -> None:
+        timed.close()
+        optional.close()
         search.close()
         shared.close()
         extractor.close()
@@ -530,11 +542,11 @@ def build(settings: Settings, directory: Path, role: Role | None = None) -> Appl
         chat=ChatService(relational, search, ExtractiveAgent(embedder)),
         graph=GraphService(relational, graph),
         integrity=IntegrityService(new_check, relational.connection_budget),
-        checks=checks,
+        checks=timed,
         wakes=wakes,
         queue=queue,
         close=close,
-        optional=shared.checks,
+        optional=optional,
     )
 
 
@@ -544,6 +556,38 @@ def _open_queue(settings: Settings) -> JobQueue:
     if settings.broker is None:
         raise Misconfigured("There is no broker.", hint="Set REDIS_URL.")
     return CeleryJobQueue(settings.broker)
+
+
+def _refuse_lost_rows(stores: Stores) -> None:
+    """Rows that are gone must not be taken for a first start: whatever the other stores hold would be lost without a
+    word, in their sight. Raises ``Misconfigured``."""
+    with stores.relational.read() as tx:
+        if access.any_workspace(tx):
+            return
+    holding: Mapping[str, Callable[[], bool]] = {
+        "vectors": stores.vectors.holds_anything,
+        "graph": stores.graph.holds_anything,
+        "files": lambda: any(True for _ in stores.files.stored_keys()),
+    }
+    full = []
+    for name, holds_anything in holding.items():
+        try:
+            if holds_anything():
+                full.append(name)
+        except Unavailable as error:
+            log.warning("bootstrap.not_looked_at", store=name, error=error.detail)
+    if full:
+        raise Misconfigured(
+            f"There are no rows, but {' and '.join(full)} still hold documents: the rows were lost, or are elsewhere.",
+            hint="Restore the database from its backup, or mend DATABASE_URL, --data or the URLs of the other stores."
+            " To begin anew, empty those first.",
+        )
+
+
+def _check_rows(relational: RelationalStore) -> None:
+    relational.ping()
+    with relational.read() as tx:
+        access.check_installed(tx)
 
 
 def _embedder(settings: Settings) -> Embedder:
@@ -657,9 +701,10 @@ def _recover(application: Application) -> None:
     """What a killed process left: jobs that it held go back in the queue, files that no row names are removed."""
     with application.relational.write() as tx:
         resumed = jobs.recover(tx)
-    # Elsewhere than in the data directory they are left for ``pegasus check`` to tell: that place may be another
-    # installation's, named by mistake.
-    swept = 0 if application.settings.files else _sweep_files(application.relational, application.files)
+    # Where files or rows are elsewhere than in the data directory they are left for ``pegasus check`` to tell: that
+    # place may be another installation's, named by mistake.
+    elsewhere = application.settings.files or application.settings.database_url
+    swept = 0 if elsewhere else _sweep_files(application.relational, application.files)
     if resumed or swept:
         log.info("bootstrap.recovered", jobs=resumed, files=swept)
 

@@ -221,6 +221,10 @@ class VectorStore(Protocol):
         """All that is stored, some thousand passages at a time: their ids and, row by row, their embeddings."""
         ...
 
+    def holds_anything(self) -> bool:
+        """Whether there is something of any workspace in it."""
+        ...
+
     def rebuild(self, pages: Iterable[tuple[str, Sequence[str], Vectors]]) -> None:
         """Hold these (workspace, passage ids, embeddings) and nothing else; where it ``purges``, not a byte either.
 
@@ -316,6 +320,10 @@ class GraphStore(Protocol):
 
     def facts(self, workspace_id: str, document_id: str | None = None) -> Iterator[GraphFact]:
         """Everything that the graph says of documents and entities, or of one document; in no order."""
+        ...
+
+    def holds_anything(self) -> bool:
+        """Whether there is something of any workspace in it."""
         ...
 
     def rebuild(self, contents: GraphContents) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 import time
 import traceback
@@ -13,10 +14,11 @@ from contextlib import suppress
 import psycopg
 import pytest
 from postgresql import PASSWORD, PostgresServer
+from proxies import proxy_to
 from psycopg.sql import SQL
 
 from pegasus.access import service as access
-from pegasus.adapters import postgres, postgres_schema
+from pegasus.adapters import postgres, postgres_connection, postgres_schema
 from pegasus.adapters.postgres import PostgresRelationalStore, _translated
 from pegasus.domain import Filters, Lane
 from pegasus.errors import Invalid, Misconfigured, TimedOut, Unavailable
@@ -320,6 +322,51 @@ class TestTheNetwork:
         with pytest.raises((Misconfigured, Unavailable)) as raised:
             PostgresRelationalStore(address)
         assert "a-secret" not in told(raised.value)
+
+    def test_a_server_that_falls_silent_is_given_up_and_used_again_when_it_is_back(
+        self, store: PostgresRelationalStore, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(postgres_connection, "SILENCE_SECONDS", 0.5)
+        monkeypatch.setattr(postgres_connection, "ANSWER_SECONDS", 0.5)
+        two_workspaces(store)
+        postgres_server.send(signal.SIGSTOP)
+        try:
+            begun = time.monotonic()
+            with pytest.raises(Unavailable, match="fallen silent|cannot be reached"):
+                count(store, "workspaces")
+            assert time.monotonic() - begun < 10
+        finally:
+            postgres_server.send(signal.SIGCONT)
+        assert count(store, "workspaces") == 2
+
+    def test_a_server_that_works_for_long_is_waited_for(
+        self, store: PostgresRelationalStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(postgres_connection, "SILENCE_SECONDS", 0.2)
+        with store.read() as tx:
+            assert tx.one("SELECT 1 AS done FROM pg_sleep(1.5)") == {"done": 1}
+
+    def test_callers_do_not_queue_for_a_server_that_is_known_to_be_away(
+        self, postgres_database: str, postgres_server: PostgresServer
+    ) -> None:
+        with proxy_to(postgres_server.port) as proxy:
+            store = PostgresRelationalStore(postgres_database.replace(f":{postgres_server.port}/", f":{proxy.port}/"))
+            proxy.refuse()
+            until = time.monotonic() + 30
+            while True:
+                begun = time.monotonic()
+                with pytest.raises(Unavailable):
+                    store.ping()
+                if time.monotonic() - begun < 1:
+                    break
+                assert begun < until
+            proxy.listen()
+            while True:
+                with suppress(Unavailable):
+                    store.ping()
+                    break
+                assert time.monotonic() < until
+            store.close()
 
     def test_a_wrong_password_and_a_database_that_is_not_there_are_told(self, postgres_server: PostgresServer) -> None:
         for address in (

@@ -241,6 +241,7 @@ def bytes_below(directory: Path) -> bytes:
 
 def test_databases_of_one_server_know_nothing_of_each_other(chroma: ChromaServer, workspace_id: str) -> None:
     stores = [ChromaServerVectorStore(chroma.url, database) for database in (new_id(), new_id(), None)]
+    assert not stores[0].holds_anything()  # Its database is not there yet.
     for number, store in enumerate(stores):
         store.upsert(workspace_id, [str(number)], axes(number))
     stores[0].rebuild([(workspace_id, ["new"], axes(0))])
@@ -257,6 +258,7 @@ def test_a_rebuilt_store_has_the_new_contents_and_nothing_of_the_old(own_store: 
     own_store.upsert(workspace_id, old_ids, random_vectors(300))
     own_store.upsert(other, ["kept"], axes(2))
     own_store.delete(workspace_id, old_ids[:10])
+    assert not own_store.holds_anything()
     own_store.rebuild([(other, ["kept"], axes(2)), (workspace_id, ["a"], axes(0)), (workspace_id, ["b"], axes(1))])
     assert nearest(own_store, workspace_id, axis(0)) == ["a", "b"]
     assert held(own_store, other) == ["kept"]

@@ -27,6 +27,7 @@ from test_integrity import FAULTS, Installation, story
 from pegasus import bootstrap
 from pegasus.access import service as access
 from pegasus.access.scopes import Scope
+from pegasus.adapters.chroma_server import ChromaServerVectorStore
 from pegasus.bootstrap import embedded, open_stores, truth
 from pegasus.client import Client
 from pegasus.errors import Misconfigured, Unavailable
@@ -48,6 +49,8 @@ def urls(bolt: BoltServer, s3: S3Server, chroma: ChromaServer, monkeypatch: pyte
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
     place = bolt.address.removeprefix("bolt://")
+    with closing(ChromaServerVectorStore(chroma.url)) as left:
+        left.rebuild([])  # Of the test before: nobody may begin anew beside it.
     return {
         "vectors": f"{chroma.url}/{new_id()}",
         "graph": f"bolt://root:{quote(PASSWORD)}@{place}/{bolt.new_database()}",
@@ -228,12 +231,48 @@ def test_backup_restore_and_drill_know_the_servers(urls: dict[str, str], tmp_pat
         assert found(i, "Ada Lovelace") == [document]
 
 
+@pytest.mark.parametrize("name", SERVERS)
+def test_what_another_installation_has_is_left_alone_by_one_that_begins(
+    urls: dict[str, str], tmp_path: Path, name: str
+) -> None:
+    """Somebody names another's server by mistake, or the rows were lost."""
+    used = {name: urls[name]}
+    with installed(tmp_path / "one", used) as one:
+        document = one.add_file("story.md", b"# Title\n\nAda wrote it.\n")
+    with (
+        pytest.raises(Misconfigured, match=f"no rows, but {name} still hold") as raised,
+        installed(tmp_path / "other", used),
+    ):
+        pass
+    assert "backup" in (raised.value.hint or "")
+    with installed(tmp_path / "one", used) as one:
+        assert one.check()["consistent"], one.check()
+        assert found(one, "Ada") == [document]
+
+
 def test_nothing_of_a_bucket_is_swept_at_start(urls: dict[str, str], tmp_path: Path) -> None:
-    """Somebody names the bucket of another installation by mistake."""
     with installed(tmp_path / "one", {"files": urls["files"]}) as one:
         one.add_file("story.md", b"# Title\n\nAda wrote it.\n")
+    with installed(tmp_path / "other", {}) as other:
+        other.add_text("It has rows of its own.")
     with installed(tmp_path / "other", {"files": urls["files"]}) as other:
         assert len(list(other.application.files.stored_keys())) == 1
+
+
+@pytest.mark.sqlite
+def test_rows_that_are_lost_are_no_first_start(tmp_path: Path) -> None:
+    with installed(tmp_path, {}) as i:
+        i.add_file("story.md", b"# Title\n\nAda wrote it.\n")
+    rows = tmp_path / "pegasus.sqlite3"
+    rows.rename(tmp_path / "aside")
+    with (
+        pytest.raises(Misconfigured, match="vectors and graph and files still hold documents"),
+        installed(tmp_path, {}),
+    ):
+        pass
+    (tmp_path / "aside").rename(rows)
+    with installed(tmp_path, {}) as i:
+        assert i.check()["consistent"], i.check()
 
 
 @pytest.mark.parametrize("name", SERVERS)

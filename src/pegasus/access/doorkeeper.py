@@ -9,7 +9,7 @@ from math import ceil
 
 import structlog
 
-from pegasus.access import repository
+from pegasus.access import repository, service
 from pegasus.access.repository import ApiKey
 from pegasus.access.scopes import Principal
 from pegasus.domain import Allowance, Rate
@@ -77,6 +77,8 @@ class Doorkeeper:
             )
         with self._relational.read() as tx:
             key = repository.find_key(tx, sha256_hex(secret.encode("utf-8", "surrogateescape")))
+            if key is None:
+                service.check_installed(tx)
         return key if key and key.is_usable(time.time()) else None
 
     def _count_failure(self, address: str) -> None:

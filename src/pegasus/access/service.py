@@ -16,7 +16,7 @@ from pegasus.access.repository import ApiKey, Workspace
 from pegasus.access.scopes import Principal as Principal
 from pegasus.access.scopes import Scope
 from pegasus.domain import Rate
-from pegasus.errors import Conflict, Forbidden, Invalid, NotFound
+from pegasus.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
 from pegasus.identifiers import new_id, sha256_hex
 from pegasus.pagination import Page, page_of
 from pegasus.ports import Transaction
@@ -32,6 +32,19 @@ _ERASED = 0  # In the place of a reply's status.
 def ensure_workspace(tx: Transaction) -> str:
     """The local workspace, made at the first start."""
     return repository.first_workspace(tx) or create_workspace(tx, "local")
+
+
+def check_installed(tx: Transaction) -> None:
+    """Raises ``Unavailable`` where there is no workspace at all: every installation has one from its first start on."""
+    if repository.first_workspace(tx) is None:
+        raise Unavailable(
+            "The database has no workspace any more: it was emptied, or is another one.",
+            hint="Restore it from its backup, or mend DATABASE_URL; then restart Pegasus.",
+        )
+
+
+def any_workspace(tx: Transaction) -> bool:
+    return repository.first_workspace(tx) is not None
 
 
 def create_workspace(tx: Transaction, name: str) -> str:

@@ -25,8 +25,9 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.numeric import Int8Dumper
 from psycopg.types.string import StrDumper
-from psycopg_pool import ConnectionPool, PoolTimeout
+from psycopg_pool import PoolTimeout
 
+from pegasus.adapters.postgres_connection import Pool, WatchedConnection
 from pegasus.adapters.postgres_walls import EVERY_WORKSPACE, wall_statements
 from pegasus.adapters.postgres_words import PostgresWords
 from pegasus.errors import Invalid, Misconfigured, TimedOut, Unavailable
@@ -39,9 +40,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-Connection = psycopg.Connection[DictRow]
+Connection = WatchedConnection
 
-_CONNECT_SECONDS, _POOL_SECONDS = 5, 5.0
+_CONNECT_SECONDS = 5
 # A peer that has gone without a word, as in a failover, is noticed after a minute and not after two hours.
 _CONNECTION: dict[str, str | int] = {
     "connect_timeout": _CONNECT_SECONDS,
@@ -125,7 +126,7 @@ class PostgresRelationalStore:
             yield PostgresTransaction(connection)
 
     @contextmanager
-    def _begun(self, pool: ConnectionPool[Connection], begin: str) -> Iterator[Connection]:
+    def _begun(self, pool: Pool, begin: str) -> Iterator[Connection]:
         """A connection with an open transaction, which is rolled back when the block leaves it open."""
         connection = _begin_on_any(pool, begin)
         try:
@@ -339,22 +340,15 @@ def _try_out(address: str) -> None:
         )
 
 
-def _pool(address: str, name: str, connections: int) -> ConnectionPool[Connection]:
-    return ConnectionPool(
-        address,
-        name=name,
-        min_size=1,
-        max_size=connections,
-        timeout=_POOL_SECONDS,
-        open=True,
-        kwargs={
-            "autocommit": True,  # Transactions are begun and ended by name, with all that belongs to them.
-            "prepare_threshold": None,
-            "cursor_factory": psycopg.RawCursor,
-            "row_factory": dict_row,
-            "context": _Types(),
-        },
-    )
+def _pool(address: str, name: str, connections: int) -> Pool:
+    options = {
+        "autocommit": True,  # Transactions are begun and ended by name, with all that belongs to them.
+        "prepare_threshold": None,
+        "cursor_factory": psycopg.RawCursor,
+        "row_factory": dict_row,
+        "context": _Types(),
+    }
+    return Pool(address, name, connections, options)
 
 
 def _begin(mode: str, workspace_id: str | None) -> str:
@@ -384,10 +378,10 @@ def _in_line(workspace_id: str | None, *, alone: bool) -> str:
     return f"{shared}; SELECT pg_advisory_xact_lock({_WORKSPACE_LOCKS}, {number})"
 
 
-def _begin_on_any(pool: ConnectionPool[Connection], begin: str) -> Connection:
+def _begin_on_any(pool: Pool, begin: str) -> Connection:
     """A connection on which the transaction has begun. Those that were lost while nobody used them are passed over:
     nothing was asked of them yet, so this is the one place where trying again is safe."""
-    until = time.monotonic() + _POOL_SECONDS
+    until = time.monotonic() + pool.patience_seconds
     while True:
         connection = pool.getconn(max(0.1, until - time.monotonic()))
         try:
