@@ -255,10 +255,11 @@ def test_databases_of_one_server_know_nothing_of_each_other(chroma: ChromaServer
 def test_a_rebuilt_store_has_the_new_contents_and_nothing_of_the_old(own_store: VectorStore, workspace_id: str) -> None:
     other = new_id()
     old_ids = [f"old-{n:04}" for n in range(300)]
+    assert not own_store.holds_anything()
     own_store.upsert(workspace_id, old_ids, random_vectors(300))
     own_store.upsert(other, ["kept"], axes(2))
     own_store.delete(workspace_id, old_ids[:10])
-    assert not own_store.holds_anything()
+    assert own_store.holds_anything()
     own_store.rebuild([(other, ["kept"], axes(2)), (workspace_id, ["a"], axes(0)), (workspace_id, ["b"], axes(1))])
     assert nearest(own_store, workspace_id, axis(0)) == ["a", "b"]
     assert held(own_store, other) == ["kept"]
