@@ -48,7 +48,7 @@ class Part:
     def spawn(self) -> Part:
         with self._log.open("a") as log:
             self.process = subprocess.Popen(
-                [PEGASUS, self.role, "--port", "0"], env=environment(self._settings), cwd=self._log.parent,
+                [PEGASUS, self.role, "--port", "0"], env=environment(settings=self._settings), cwd=self._log.parent,
                 stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True,
             )  # fmt: skip
         return self
@@ -113,7 +113,7 @@ class Several:
     def run(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         """One command, to its end."""
         return subprocess.run(
-            [PEGASUS, *arguments], env=environment({**self.settings, **more}), cwd=self.folder,
+            [PEGASUS, *arguments], env=environment(settings={**self.settings, **more}), cwd=self.folder,
             capture_output=True, text=True, check=False, timeout=100,
         )  # fmt: skip
 

@@ -355,10 +355,11 @@ class TestTheNetwork:
             until = time.monotonic() + 30
             while True:
                 begun = time.monotonic()
-                with pytest.raises(Unavailable):
+                try:
                     store.ping()
-                if time.monotonic() - begun < 1:
-                    break
+                except Unavailable:
+                    if time.monotonic() - begun < 1:
+                        break
                 assert begun < until
             proxy.listen()
             while True:

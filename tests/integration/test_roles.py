@@ -47,9 +47,10 @@ def test_whoever_lacks_a_server_is_told_which_and_why(
 
 @pytest.mark.parametrize("role", [Role.API, Role.WORKER, Role.SCHEDULER])
 def test_none_of_several_makes_or_changes_the_schema(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, postgres_database: str, role: Role
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, postgres_server: PostgresServer, role: Role
 ) -> None:
-    given = {**WANTED, "DATABASE_URL": postgres_database, "PEGASUS_FILES_URL": str(tmp_path / "files")}
+    database = postgres_server.url(postgres_server.create())
+    given = {**WANTED, "DATABASE_URL": database, "PEGASUS_FILES_URL": str(tmp_path / "files")}
     settings = settings_from(monkeypatch, given)
     with pytest.raises(Misconfigured) as caught, distributed(settings, role):
         pass

@@ -259,7 +259,7 @@ def test_nothing_of_a_bucket_is_swept_at_start(urls: dict[str, str], tmp_path: P
         assert len(list(other.application.files.stored_keys())) == 1
 
 
-@pytest.mark.sqlite
+@pytest.mark.embedded("it takes away the file of the rows")
 def test_rows_that_are_lost_are_no_first_start(tmp_path: Path) -> None:
     with installed(tmp_path, {}) as i:
         i.add_file("story.md", b"# Title\n\nAda wrote it.\n")

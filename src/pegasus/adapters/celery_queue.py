@@ -1,7 +1,7 @@
 """Wake-ups through Celery on a Redis that is not in cluster mode. The message is all that Celery carries: what there is
 to do, and who does it, is in the rows of jobs.
 
-A message is one lane's name in JSON. It is acknowledged before anything else, there are no results, and a worker's only
+A message is one lane's name in JSON. It is taken without acknowledgement, there are no results, and a worker's only
 Celery task sets off a thread that claims jobs: so there is nothing that a second delivery, a visibility timeout or a
 worker that was killed could do twice.
 """
@@ -203,8 +203,10 @@ def _configuration(broker: RedisAddress) -> dict[str, Any]:
         "task_serializer": "json",
         "accept_content": ["json"],
         "task_acks_late": False,
-        # To the queue itself: a binding in Redis, which FLUSHALL takes away, is never asked.
-        "task_queues": [Queue(lane, Exchange(""), routing_key=lane) for lane in Lane],
+        # To the queue itself: a binding in Redis, which FLUSHALL takes away, is never asked. Taken without
+        # acknowledgement: one that a dying broker did not hear would count against the prefetch for ever, and its
+        # consumer would ask for nothing more and so never notice that its connection is gone.
+        "task_queues": [Queue(lane, Exchange(""), routing_key=lane, no_ack=True) for lane in Lane],
         "task_create_missing_queues": False,
         "worker_prefetch_multiplier": 1,
         "worker_enable_remote_control": False,
