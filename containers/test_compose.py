@@ -17,6 +17,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,7 +25,7 @@ import pytest
 
 from containers import image
 from containers.credentials import make_credentials
-from containers.engine import CommandFailed, Engine, NoEngine, engine, run
+from containers.engine import ROOT, CommandFailed, Engine, NoEngine, engine, run
 
 pytestmark = pytest.mark.timeout(1_800)
 
@@ -77,11 +78,8 @@ class Installation:
 
     def request(self, container: str, path: str, body: object = None) -> Any:
         """An answer of the server in a container to its operator; with a body it is a POST."""
-        return json.loads(
-            self.engine.docker(
-                "exec", "--interactive", container, "python", "-c", _REQUEST, path, stdin=json.dumps(body)
-            )
-        )
+        asking = ("exec", "--interactive", container, "python", "-c", _REQUEST, path)
+        return json.loads(self.engine.docker(*asking, stdin=json.dumps(body)))
 
     def add(self, title: str, text: str) -> str:
         """The id of a document that the API has accepted."""
@@ -213,7 +211,7 @@ def test_containers_can_do_no_more_than_they_need(installation: Installation, se
 
 
 def test_stores_reach_nobody_and_are_reached_by_pegasus_only(installation: Installation) -> None:
-    for service in _STORES + ("vectors",):
+    for service in (*_STORES, "vectors"):
         assert list(installation.inspect(installation.container(service))["NetworkSettings"]["Networks"]) == [
             f"{_PROJECT}_stores"
         ]
@@ -238,7 +236,7 @@ def test_stopping_finishes_or_hands_back_what_is_in_hand(installation: Installat
     print(f"The worker was stopped in mid-work within {seconds:.1f} s.", file=sys.stderr)
     installation.engine.docker("start", worker)
     for document in added:
-        await_that(lambda d=document: is_ready(installation, installation.container("api"), d), f"{document} ready")
+        await_that(partial(is_ready, installation, installation.container("api"), document), f"{document} to be ready")
 
 
 def test_starting_again_keeps_everything(installation: Installation, document: str) -> None:
@@ -255,7 +253,7 @@ def test_starting_again_keeps_everything(installation: Installation, document: s
 
 def test_the_stores_agree_after_all_that(installation: Installation) -> None:
     report = installation.pegasus(installation.container("api"), "check")
-    assert report["ok"], report
+    assert report["consistent"], report
 
 
 def test_secrets_are_files_and_nowhere_else(installation: Installation) -> None:
@@ -278,7 +276,7 @@ def test_nothing_is_in_the_images_that_does_not_belong_there(images: Engine, tar
     name = image.IMAGES[target]
     history = images.docker("history", "--no-trunc", name) + images.docker("image", "inspect", name)
     # What the host told pip, and who made the image, as far as it can be recognised.
-    private = [value for value in (os.environ.get("PIP_INDEX_URL"), socket.getfqdn(), str(image.ROOT)) if value]
+    private = [value for value in (os.environ.get("PIP_INDEX_URL"), socket.getfqdn(), str(ROOT)) if value]
     assert [value for value in private if value in history and len(value) > 3] == []
     files, findings = scan(images, name)
     assert "opt/app/pegasus/__init__.py" in files  # It does look into the layers.
@@ -287,7 +285,7 @@ def test_nothing_is_in_the_images_that_does_not_belong_there(images: Engine, tar
         r"/run/secrets/.+|.*/pip\.conf|root/\.cache/.*|.*\.(whl|tar\.gz)|(.*/)?(gcc|g\+\+|cc|make|curl|wget)"
         r"|build/.*|opt/tools/.*|opt/(pegasus|chroma)/bin/pip.*|.*/(\.git|\.env|id_rsa|credentials)|.*/secrets/.*"
     )
-    base = {entry for entry in scan(images, image.base_image())[0]}
+    base = scan(images, image.base_image())[0]
     assert [file for file in sorted(files - base) if re.fullmatch(wrong, file) and "/secrets/__" not in file] == []
     configuration = json.loads(images.docker("image", "inspect", name))[0]["Config"]
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", configuration["User"])
@@ -331,7 +329,7 @@ def test_the_image_is_hardly_larger_than_what_it_needs(images: Engine) -> None:
 
 
 def test_the_image_says_what_it_cannot_do(images: Engine) -> None:
-    with pytest.raises(CommandFailed, match="PEGASUS_GRAPH_URL|PEGASUS_VECTORS_URL"):
+    with pytest.raises(CommandFailed, match=r"PEGASUS_GRAPH_URL|PEGASUS_VECTORS_URL"):
         images.docker("run", "--rm", "--network", "none", "--tmpfs", "/var/lib/pegasus:mode=1777",
                       image.IMAGES["pegasus"], "up")  # fmt: skip
 
