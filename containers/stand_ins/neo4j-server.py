@@ -9,7 +9,7 @@ import threading
 import urllib.request
 from pathlib import Path
 
-from arcadedb_embedded.server import ArcadeDBServer
+from arcadedb_embedded.server import ArcadeDBServer  # type: ignore[import-untyped]
 
 _HTTP_PORT = 2480
 _PREPARE = "prepare"
