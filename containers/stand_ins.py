@@ -27,11 +27,9 @@ def provide(engine: Engine) -> None:
         return
     python, *servers = _wanted()
     say(f"STAND-IN BASES from Debian's packages, not the real images: {', '.join((python, *servers))}")
-    if not _has(engine, python):
-        _import_python(engine, python)
+    _import_python(engine, python)
     for image in servers:
-        if not _has(engine, image):
-            _build(engine, image, python)
+        _build(engine, image, python)  # What has not changed is in the engine's cache.
 
 
 def _wanted() -> list[str]:
@@ -41,11 +39,10 @@ def _wanted() -> list[str]:
     return list(dict.fromkeys(named))
 
 
-def _has(engine: Engine, image: str) -> bool:
-    return bool(engine.docker("image", "ls", "--quiet", image).strip())
-
-
 def _import_python(engine: Engine, image: str) -> None:
+    recipe = f"stand-in={_DEBIAN}:{_BASE_PACKAGES}"
+    if engine.docker("image", "ls", "--quiet", "--filter", f"label={recipe}", image).strip():
+        return
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder) / "python.tar"
         say(f"mmdebstrap makes {image} (a minute or two, once)")
@@ -59,7 +56,7 @@ def _import_python(engine: Engine, image: str) -> None:
             ),
             engine.environment, _BASE_SECONDS,
         )  # fmt: skip
-        engine.docker("import", "--change", 'CMD ["python3"]', str(archive), image)
+        engine.docker("import", "--change", 'CMD ["python3"]', "--change", f"LABEL {recipe}", str(archive), image)
 
 
 def _build(engine: Engine, image: str, python: str) -> None:

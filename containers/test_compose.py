@@ -70,6 +70,8 @@ class Installation:
             self.compose("up", "--detach", "--no-build", *waiting, *pulling, *arguments)
         except CommandFailed as error:
             raise AssertionError(f"{error}\n{self.compose('logs', '--tail', '30')}") from error
+        for service in (*_OURS, *_STORES):
+            assert self.inspect(self.container(service))["State"]["Health"]["Status"] == "healthy", service
 
     def pegasus(self, container: str, *arguments: str) -> Any:
         """What the command line within a container prints, as JSON; it asks the server in that container."""
