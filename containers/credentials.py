@@ -25,6 +25,7 @@ def make_credentials(folder: Path) -> bool:
     settings = (
         f"DATABASE_URL=postgresql://pegasus:{passwords['database_password']}@postgres:5432/pegasus\n"
         f"REDIS_URL=redis://:{passwords['redis_password']}@redis:6379/0\n"
+        f"PEGASUS_CACHE_URL=redis://:{passwords['redis_password']}@redis:6379/1\n"
         f"PEGASUS_GRAPH_URL=bolt://neo4j:{graph}@neo4j:7687/neo4j\n"
         # The second is what the command line within a container uses.
         f"PEGASUS_OPERATOR_KEY={operator_key}\nPEGASUS_KEY={operator_key}\n"
