@@ -279,6 +279,7 @@ def _open_vectors(server: VectorServer | None, directory: Path) -> VectorStore:
         from pegasus.adapters.chroma_server import ChromaServerVectorStore
 
         return ChromaServerVectorStore(server.url, server.database)
+    _need("chromadb", "A data directory with vectors", "embedded", "set PEGASUS_VECTORS_URL")
     from pegasus.adapters.chroma import ChromaVectorStore
 
     return ChromaVectorStore(directory / "vectors")
@@ -286,6 +287,7 @@ def _open_vectors(server: VectorServer | None, directory: Path) -> VectorStore:
 
 def _open_graph(server: GraphServer | None, directory: Path) -> GraphStore:
     if server is None:
+        _need("ladybug", "A data directory with a graph", "embedded", "set PEGASUS_GRAPH_URL")
         from pegasus.adapters.ladybug import LadybugGraphStore
 
         return LadybugGraphStore(directory / "graph.ladybug")
@@ -330,11 +332,11 @@ def _open_shared(server: RedisAddress | None) -> _Shared:
     return _Shared(limiter, RedisCache(redis), {"cache": redis.check}, redis.close)
 
 
-def _need(module: str, setting: str, extra: str) -> None:
+def _need(module: str, what: str, extra: str, otherwise: str = "unset the setting") -> None:
     if importlib.util.find_spec(module) is None:
         raise Misconfigured(
-            f"{setting} needs {module}, which is not installed.",
-            hint=f"Install it: pip install 'pegasus[{extra}]'; or unset the setting.",
+            f"{what} needs {module}, which is not installed.",
+            hint=f"Install it: pip install 'pegasus[{extra}]'; or {otherwise}.",
         )
 
 
