@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pegasus.cli import audit, backup, documents, integrity, jobs, keys, service, sources, workspaces
+from pegasus.cli import audit, aws, backup, documents, integrity, jobs, keys, service, sources, workspaces
 from pegasus.errors import PegasusError
 from pegasus.text.lines import visible
 
@@ -33,6 +33,10 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(integrity.erasures_app, name="erasures")
 app.add_typer(workspaces.app, name="workspaces")
 app.add_typer(audit.app, name="audit")
+# What follows is for the other half to read, its --help too.
+app.command("aws", context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})(
+    aws.aws
+)
 
 
 def _version(wanted: bool) -> None:

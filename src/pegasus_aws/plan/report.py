@@ -1,0 +1,37 @@
+"""A plan for people, and its templates as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pegasus.printing import console, plain, state, table
+from pegasus_aws import names
+from pegasus_aws.plan.planner import Plan
+
+
+def print_plan(plan: Plan) -> None:
+    out = console()
+    out.print(f"[bold]Pegasus {plan.environment.name}[/] in {plan.environment.region}")
+    stacks = table("stack", "resources", "kB", "what most of them are")
+    for stack in plan.as_dict()["stacks"]:
+        most = sorted(stack["types"].items(), key=lambda kind: -kind[1])[:4]
+        kinds = ", ".join(f"{number} {kind.removeprefix('AWS::')}" for kind, number in most)
+        stacks.add_row(stack["name"], str(stack["resources"]), f"{stack['bytes'] / 1000:.0f}", kinds)
+    out.print(stacks)
+    checks = table("check", "state", "seconds", "note")
+    for check in plan.checks:
+        checks.add_row(check.name, state(check.outcome), f"{check.seconds:.1f}", plain(check.note))
+    out.print(checks)
+    for finding in plan.findings:
+        out.print(f"[red]{plain(finding.rule)}[/] {finding.stack}/{plain(finding.resource)}: {plain(finding.message)}")
+        out.print(f"  Next: {plain(finding.hint)}")
+    if plan.environment.missing:
+        out.print(f"Before it is built, name in a file of your own: {', '.join(plan.environment.missing)}.")
+    out.print("It may be applied." if plan.may_be_applied else "It may NOT be applied.")
+
+
+def write_templates(plan: Plan, directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    for stack in plan.stacks:
+        file = directory / f"{names.stack(plan.environment, stack.name)}.json"
+        file.write_text(stack.template.to_json(indent=1) + "\n", "utf-8")
