@@ -45,3 +45,9 @@ CONNECTIONS_WRITING_SHARE = 0.5
 CONTENT_PATHS = ("/v1/documents", "/v1/ask", "/v1/search", "/v1/sessions")
 # Where a page, a picture or a file of a hundred megabytes is sent to.
 SLOW_PATHS = ("/v1/documents",)
+
+# What the log tells, as metric filters read it. The scheduler measures the queue every so often, as a worker could not:
+# where there are none, none would tell.
+QUEUE_MEASURED = '{ $.event = "queue.measured" }'
+QUEUE_WAITING, QUEUE_OLDEST = "$.waiting", "$.oldest_seconds"
+JOB_DEAD = '{ ($.event = "jobs.buried") || (($.event = "jobs.attempt_failed") && ($.state = "dead")) }'

@@ -68,7 +68,7 @@ class Network(_Values):
 
 class Database(_Values):
     size: str = Field(pattern=r"^db\.[a-z0-9]+\.[a-z0-9]+$", description="RDS instance class.")
-    version: str = Field(default="17", pattern=r"^\d{2}$", description="Major version of PostgreSQL.")
+    version: str = Field(default="18", pattern=r"^\d{2}$", description="Major version of PostgreSQL.")
     multi_az: bool = Field(description="A standby in another zone, which takes over by itself.")
     storage_gb: int = Field(default=20, ge=20, le=65536, description="Disk to begin with.")
     storage_limit_gb: int = Field(default=100, ge=22, le=65536, description="Up to which the disk grows by itself.")
@@ -153,7 +153,7 @@ class Pipeline(Task):
     schedule: str = Field(
         default="rate(1 hour)", pattern=r"^(rate|cron)\(.+\)$", description="When sources are looked at."
     )
-    backfill_vcpus: int = Field(default=8, ge=1, le=256, description="What AWS Batch may use at a time for backfills.")
+    backfill_vcpus: int = Field(default=4, ge=1, le=256, description="What AWS Batch may use at a time for backfills.")
     buckets: tuple[str, ...] = Field(default=(), description="Names of S3 buckets that sources read.")
 
 
@@ -174,6 +174,9 @@ class Google(_Values):
 class Environment(_Values):
     name: str = Field(pattern=r"^[a-z][a-z0-9-]{1,15}$", description="Begins the name of everything in it.")
     region: str = Field(default="us-east-1", pattern=r"^[a-z]{2}-[a-z]+-\d$", description="Where it is.")
+    architecture: Literal["ARM64", "X86_64"] = Field(
+        default="X86_64", description="Of the tasks. ARM64 costs a fifth less and wants images that are built for it."
+    )
     protected: bool = Field(description="Nothing with data in it can be deleted before this is taken back.")
     domain: str = Field(default="pegasus.example.com", description="The name that it is reached by.")
     hosted_zone_id: str = Field(
@@ -226,7 +229,7 @@ DEVELOPMENT = Environment(
     api=Fleet(cpu=512, memory_mb=2048, least=1, most=2),
     worker=Workers(cpu=512, memory_mb=4096, least=1, most=3, on_demand=0),
     vectors=Task(cpu=512, memory_mb=2048),
-    pipeline=Pipeline(memory_mb=4096),
+    pipeline=Pipeline(memory_mb=4096, backfill_vcpus=1),
 )
 PRODUCTION = Environment(
     name="production",

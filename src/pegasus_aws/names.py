@@ -24,7 +24,7 @@ FAMILIES: tuple[Family, ...] = ("backend-api", "celery-worker", "scheduler", "ch
 Alarm = Literal[
     "api-errors", "api-latency", "api-unhealthy", "api-tasks", "worker-tasks", "scheduler-tasks", "vectors-tasks",
     "jobs-age", "jobs-dead", "database-storage", "database-connections", "database-cpu", "broker-memory",
-    "cache-memory", "vectors-latency",
+    "cache-memory", "vectors-cpu",
 ]  # fmt: skip
 # What a release watches: a deployment is taken back when one of these goes off.
 RELEASE_ALARMS: Mapping[Family, tuple[Alarm, ...]] = {
@@ -34,7 +34,6 @@ RELEASE_ALARMS: Mapping[Family, tuple[Alarm, ...]] = {
 
 REPOSITORIES = ("backend", "celery-worker", "chromadb")
 NAMESPACE = "pegasus.internal"
-METRICS = "Pegasus"
 
 
 def stack(environment: Environment, name: StackName) -> str:
@@ -55,6 +54,11 @@ def family(environment: Environment, name: Family) -> str:
 
 def alarm(environment: Environment, name: Alarm) -> str:
     return f"pegasus-{environment.name}-{name}"
+
+
+def metrics(environment: Environment) -> str:
+    """The namespace of what is counted in logs."""
+    return f"Pegasus/{environment.name}"
 
 
 def log_group(environment: Environment, name: str) -> str:
