@@ -74,7 +74,10 @@ class Database(_Values):
     storage_limit_gb: int = Field(default=100, ge=22, le=65536, description="Up to which the disk grows by itself.")
     backup_days: int = Field(default=7, ge=7, le=35, description="As far back as any second can be restored.")
     connections: int = Field(
-        default=4, ge=1, le=50, description="PEGASUS_DATABASE_CONNECTIONS: what one process reads with; half more write."
+        default=4,
+        ge=1,
+        le=50,
+        description="PEGASUS_DATABASE_CONNECTIONS: what one process reads with; half more write.",
     )
 
     @model_validator(mode="after")
@@ -146,7 +149,9 @@ class Fleet(Task):
 class Workers(Fleet):
     spot: bool = Field(default=True, description="Take what is beyond on_demand from Spot, which may end it.")
     on_demand: int = Field(default=1, ge=0, description="So many tasks are never taken from Spot.")
-    backlog_a_task: int = Field(default=50, ge=1, description="Jobs that may wait for each task before more are started.")
+    backlog_a_task: int = Field(
+        default=50, ge=1, description="Jobs that may wait for each task before more are started."
+    )
 
 
 class Pipeline(Task):

@@ -34,9 +34,8 @@ app.add_typer(integrity.erasures_app, name="erasures")
 app.add_typer(workspaces.app, name="workspaces")
 app.add_typer(audit.app, name="audit")
 # What follows is for the other half to read, its --help too.
-app.command("aws", context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})(
-    aws.aws
-)
+_ALL_AS_IT_IS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+app.command("aws", context_settings=_ALL_AS_IT_IS)(aws.aws)
 
 
 def _version(wanted: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from troposphere import GetAtt, Ref, Split
+from troposphere import Ref, Split
 from troposphere.batch import (
     ComputeEnvironment,
     ComputeEnvironmentOrder,

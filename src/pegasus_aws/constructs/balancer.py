@@ -54,7 +54,11 @@ def balancer(stack: Stack) -> LoadBalancer:
                     "access_logs.s3.prefix": "balancer",
                 }.items()
             ],
-            **({} if environment.protected else {"Metadata": because(CKV_AWS_150="protected is off in this environment.")}),
+            **(
+                {}
+                if environment.protected
+                else {"Metadata": because(CKV_AWS_150="protected is off in this environment.")}
+            ),
         )
     )
     _certificate(stack)
@@ -150,7 +154,9 @@ def _listeners(stack: Stack) -> None:
             DefaultActions=[
                 Action(
                     Type="fixed-response",
-                    FixedResponseConfig=FixedResponseConfig(StatusCode="421", ContentType="text/plain", MessageBody="No."),
+                    FixedResponseConfig=FixedResponseConfig(
+                        StatusCode="421", ContentType="text/plain", MessageBody="No."
+                    ),
                 )
             ],
         )

@@ -112,4 +112,6 @@ def _policy(stack: Stack, bucket: Bucket, *statements: Mapping[str, Any]) -> Non
         "Resource": [GetAtt(bucket, "Arn"), Sub(f"${{{bucket.title}.Arn}}/*")],
         "Condition": {"Bool": {"aws:SecureTransport": "false"}},
     }
-    stack.add(BucketPolicy(f"{bucket.title}Policy", Bucket=Ref(bucket), PolicyDocument=policy(*statements, in_the_clear)))
+    stack.add(
+        BucketPolicy(f"{bucket.title}Policy", Bucket=Ref(bucket), PolicyDocument=policy(*statements, in_the_clear))
+    )

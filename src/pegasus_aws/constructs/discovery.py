@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from troposphere import GetAtt, Ref
-from troposphere.servicediscovery import DnsConfig, DnsRecord, HealthCheckCustomConfig, Instance, PrivateDnsNamespace, Service
+from troposphere.servicediscovery import (
+    DnsConfig,
+    DnsRecord,
+    HealthCheckCustomConfig,
+    Instance,
+    PrivateDnsNamespace,
+    Service,
+)
 
 from pegasus_aws import names
 from pegasus_aws.constructs.stack import Stack
@@ -44,6 +51,9 @@ def _alias(stack: Stack, name: str, kind: str, address: Any) -> None:
     attribute = "AWS_INSTANCE_CNAME" if kind == "CNAME" else "AWS_INSTANCE_IPV4"
     stack.add(
         Instance(
-            names.title(name, "address"), ServiceId=Ref(service), InstanceId=name, InstanceAttributes={attribute: address}
+            names.title(name, "address"),
+            ServiceId=Ref(service),
+            InstanceId=name,
+            InstanceAttributes={attribute: address},
         )
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from troposphere import GetAtt, Ref
+from troposphere import GetAtt
 from troposphere.logs import LogGroup
 from troposphere.wafv2 import (
     AllowAction,
@@ -104,9 +104,7 @@ def _seen(name: str) -> VisibilityConfig:
 
 
 def _rule(priority: int, name: str, statement: Statement, **action: Any) -> WebACLRule:
-    return WebACLRule(
-        Name=name, Priority=priority, Statement=statement, VisibilityConfig=_seen(name), **action
-    )
+    return WebACLRule(Name=name, Priority=priority, Statement=statement, VisibilityConfig=_seen(name), **action)
 
 
 def _flood(priority: int) -> WebACLRule:

@@ -51,8 +51,8 @@ def data_key(stack: Stack) -> GetAtt:
                 },
             ),
             Metadata=because(
-                wildcard_action="A key's policy gives the account all rights, which the roles' own policies then hand out; "
-                "without this statement nobody could ever change the key.",
+                wildcard_action="A key's policy gives the account all rights, which the roles' own policies then hand "
+                "out; without this statement nobody could ever change the key.",
                 wildcard_resource="In a key's policy * is the key itself.",
             ),
             **RETAIN,

@@ -186,6 +186,8 @@ def _host(stack: Stack, values: Neo4j, key: Any) -> None:
                     MinInstancesInService=0, MaxBatchSize=1, WaitOnResourceSignals=True, PauseTime="PT20M"
                 )
             ),
-            Metadata=because(CKV_AWS_153="The tag that the role's right to the disk is bound to is handed on to the host."),
+            Metadata=because(
+                CKV_AWS_153="The tag that the role's right to the disk is bound to is handed on to the host."
+            ),
         )
     )

@@ -139,7 +139,13 @@ def _login(stack: Stack, key: Any) -> None:
         "dbname": DATABASE, "username": LOGIN, "masterarn": "${Database.MasterUserSecret.SecretArn}",
     }  # fmt: skip
     secret = generated(
-        stack, "PostgresSecret", "postgres", "What Pegasus logs into PostgreSQL with", key, "password", Sub(json.dumps(known))
+        stack,
+        "PostgresSecret",
+        "postgres",
+        "What Pegasus logs into PostgreSQL with",
+        key,
+        "password",
+        Sub(json.dumps(known)),
     )
     stack.template.set_transform("AWS::SecretsManager-2024-09-16")
     stack.add(

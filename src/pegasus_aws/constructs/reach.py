@@ -24,7 +24,10 @@ def security_groups(stack: Stack, vpc: AWSHelperFn) -> None:
     environment = stack.environment
     for party in parties(environment):
         made = SecurityGroup(
-            group(party), GroupDescription=PARTIES[party], VpcId=vpc, SecurityGroupEgress=[SecurityGroupRule(**_NOTHING_OUT)]
+            group(party),
+            GroupDescription=PARTIES[party],
+            VpcId=vpc,
+            SecurityGroupEgress=[SecurityGroupRule(**_NOTHING_OUT)],
         )
         stack.add(made)
         stack.give(made.title, Ref(made))
@@ -40,8 +43,14 @@ def _allow(stack: Stack, flow: Flow) -> None:
     name = title("from", flow.source, "to", flow.target, str(flow.port))
     rule = {"IpProtocol": "tcp", "FromPort": flow.port, "ToPort": flow.port, "Description": flow.why}
     if flow.target != INTERNET:
-        source = {"CidrIp": "0.0.0.0/0"} if flow.source == INTERNET else {"SourceSecurityGroupId": Ref(group(flow.source))}
+        source = (
+            {"CidrIp": "0.0.0.0/0"} if flow.source == INTERNET else {"SourceSecurityGroupId": Ref(group(flow.source))}
+        )
         stack.add(SecurityGroupIngress(f"{name}In", GroupId=Ref(group(flow.target)), **rule, **source))
     if flow.source != INTERNET:
-        target = {"CidrIp": "0.0.0.0/0"} if flow.target == INTERNET else {"DestinationSecurityGroupId": Ref(group(flow.target))}
+        target = (
+            {"CidrIp": "0.0.0.0/0"}
+            if flow.target == INTERNET
+            else {"DestinationSecurityGroupId": Ref(group(flow.target))}
+        )
         stack.add(SecurityGroupEgress(f"{name}Out", GroupId=Ref(group(flow.source)), **rule, **target))

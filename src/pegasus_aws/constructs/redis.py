@@ -59,7 +59,9 @@ def _user(stack: Stack, key: Any) -> None:
         )
     )
     stack.add(
-        UserGroup("RedisUsers", Engine=_ENGINE, UserGroupId=names.cluster(stack.environment), UserIds=[Ref("RedisUser")])
+        UserGroup(
+            "RedisUsers", Engine=_ENGINE, UserGroupId=names.cluster(stack.environment), UserIds=[Ref("RedisUser")]
+        )
     )
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from troposphere import Ref
 from troposphere.applicationautoscaling import (
     CustomizedMetricSpecification,
-    TargetTrackingMetricDimension,
     PredefinedMetricSpecification,
     ScalableTarget,
     ScalingPolicy,
     TargetTrackingMetric,
     TargetTrackingMetricDataQuery,
+    TargetTrackingMetricDimension,
     TargetTrackingMetricStat,
     TargetTrackingScalingPolicyConfiguration,
 )

@@ -73,9 +73,7 @@ def _refresh(stack: Stack, key: Any) -> None:
         )
         for family in _REFRESHED
     ]
-    refresher = role(
-        "RefreshRole", "scheduler.amazonaws.com", allow("ecs:UpdateService", services), _decrypt(key)
-    )
+    refresher = role("RefreshRole", "scheduler.amazonaws.com", allow("ecs:UpdateService", services), _decrypt(key))
     stack.add(refresher)
     for family in _REFRESHED:
         request = {
@@ -93,7 +91,9 @@ def _refresh(stack: Stack, key: Any) -> None:
 
 
 def _decrypt(key: Any) -> Any:
-    return allow("kms:Decrypt", key, {"StringEquals": {"kms:ViaService": Sub("scheduler.${AWS::Region}.amazonaws.com")}})
+    return allow(
+        "kms:Decrypt", key, {"StringEquals": {"kms:ViaService": Sub("scheduler.${AWS::Region}.amazonaws.com")}}
+    )
 
 
 def _schedule(stack: Stack, title: str, name: str, when: str, target: Target, key: Any) -> None:

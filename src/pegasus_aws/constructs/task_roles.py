@@ -13,7 +13,9 @@ from pegasus_aws.constructs.stack import Stack, because
 from pegasus_aws.environments import Environment, Neptune
 from pegasus_aws.names import Family
 
-_TOKEN = "Nothing narrower exists: a token of ECR is for the whole registry, and opens only what the other statement names."
+_TOKEN = (
+    "Nothing narrower exists: a token of ECR is for the whole registry, and opens only what the other statement names."
+)
 _STORES: tuple[Family, ...] = ("backend-api", "celery-worker", "scheduler", "data-pipeline")
 _BUSY: tuple[Family, ...] = ("celery-worker",)
 
@@ -106,9 +108,7 @@ def _files(stack: Stack) -> list[Statement]:
     bucket = Sub("arn:${AWS::Partition}:s3:::${Bucket}", Bucket=stack.take("data", "FilesBucket"))
     return [
         allow("s3:ListBucket", bucket),
-        allow(
-            "s3:GetObject s3:PutObject s3:DeleteObject s3:AbortMultipartUpload", Join("", [bucket, "/*"])
-        ),
+        allow("s3:GetObject s3:PutObject s3:DeleteObject s3:AbortMultipartUpload", Join("", [bucket, "/*"])),
         allow("kms:Decrypt kms:GenerateDataKey", stack.take("data", "DataKey"), _only_by("s3")),
     ]
 

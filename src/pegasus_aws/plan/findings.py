@@ -13,3 +13,7 @@ class Finding:
     resource: str
     message: str
     hint: str
+
+
+class NotRun(Exception):
+    """A check could not be made; the text says why and what to do. It neither passed nor failed."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from pegasus_aws.constructs.stack import Stack
 from pegasus_aws.environments import Environment
-from pegasus_aws.plan.findings import Finding
-from pegasus_aws.plan.synthesis import synthesise
+from pegasus_aws.plan.checkov import check_with_checkov
+from pegasus_aws.plan.findings import Finding, NotRun
+from pegasus_aws.plan.lint import lint
+from pegasus_aws.plan.policy import check_policy, exceptions
+from pegasus_aws.plan.synthesis import synthesise, system_of
 
 Outcome = Literal["passed", "failed", "skipped"]
 
@@ -30,6 +33,7 @@ class Plan:
     stacks: tuple[Stack, ...]
     checks: tuple[Check, ...]
     findings: tuple[Finding, ...]
+    exceptions: tuple[Mapping[str, str], ...]  # What departs from a rule, and why it may.
 
     @property
     def may_be_applied(self) -> bool:
@@ -44,29 +48,37 @@ class Plan:
             "stacks": [_outline(stack) for stack in self.stacks],
             "checks": [asdict(check) for check in self.checks],
             "findings": [asdict(finding) for finding in self.findings],
+            "exceptions": [dict(one) for one in self.exceptions],
         }
 
 
 def make_plan(environment: Environment, *, with_checkov: bool) -> Plan:
-    from pegasus_aws.plan.lint import lint
-
     start = time.perf_counter()
     stacks = synthesise(environment)
+    system = system_of(environment, stacks)
     checks = [Check("synthesis", "passed", time.perf_counter() - start)]
+    wanted: dict[str, Callable[[], Sequence[Finding]]] = {
+        "policy": lambda: check_policy(system),
+        "cfn-lint": lambda: lint(stacks),
+    }
+    if with_checkov:
+        wanted["checkov"] = lambda: check_with_checkov(system)
     findings: list[Finding] = []
-    for name, check in (("cfn-lint", lint),):
-        made, found = _run(name, check, stacks)
+    for name, check in wanted.items():
+        made, found = _run(name, check)
         checks.append(made)
         findings += found
-    return Plan(environment, stacks, tuple(checks), tuple(findings))
+    return Plan(environment, stacks, tuple(checks), tuple(findings), tuple(exceptions(system)))
 
 
-def _run(
-    name: str, check: Callable[[tuple[Stack, ...]], list[Finding]], stacks: tuple[Stack, ...]
-) -> tuple[Check, list[Finding]]:
+def _run(name: str, check: Callable[[], Sequence[Finding]]) -> tuple[Check, Sequence[Finding]]:
     start = time.perf_counter()
-    found = check(stacks)
-    return Check(name, "failed" if found else "passed", time.perf_counter() - start), found
+    try:
+        found = check()
+    except NotRun as why:
+        return Check(name, "skipped", time.perf_counter() - start, str(why)), ()
+    note = f"{len(found)} found" if found else ""
+    return Check(name, "failed" if found else "passed", time.perf_counter() - start, note), found
 
 
 def _outline(stack: Stack) -> dict[str, Any]:
@@ -76,4 +88,5 @@ def _outline(stack: Stack) -> dict[str, Any]:
         "resources": len(resources),
         "bytes": len(stack.body()),
         "types": dict(sorted(Counter(resource["Type"] for resource in resources.values()).items())),
+        "termination_protection": stack.environment.protected,
     }

@@ -25,6 +25,8 @@ def print_plan(plan: Plan) -> None:
     for finding in plan.findings:
         out.print(f"[red]{plain(finding.rule)}[/] {finding.stack}/{plain(finding.resource)}: {plain(finding.message)}")
         out.print(f"  Next: {plain(finding.hint)}")
+    if plan.exceptions:
+        out.print(f"{len(plan.exceptions)} exceptions with reasons; --json and --exceptions show them.")
     if plan.environment.missing:
         out.print(f"Before it is built, name in a file of your own: {', '.join(plan.environment.missing)}.")
     out.print("It may be applied." if plan.may_be_applied else "It may NOT be applied.")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from pegasus_aws import names
 from pegasus_aws.constructs.stack import Stack
 from pegasus_aws.environments import Environment
+from pegasus_aws.plan.policy.system import System
 from pegasus_aws.stacks.data import data
 from pegasus_aws.stacks.network import network
 from pegasus_aws.stacks.observability import observability
@@ -21,3 +22,8 @@ _MAKERS: Mapping[names.StackName, Callable[[Environment], Stack]] = {
 def synthesise(environment: Environment) -> tuple[Stack, ...]:
     """All stacks in the order in which they are built."""
     return tuple(_MAKERS[name](environment) for name in names.STACKS)
+
+
+def system_of(environment: Environment, stacks: Sequence[Stack]) -> System:
+    """What the checks look at: the templates as CloudFormation gets them."""
+    return System(environment, {stack.name: stack.template.to_dict() for stack in stacks})

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from troposphere.secretsmanager import Secret
-
 from troposphere import Ref
+from troposphere.secretsmanager import Secret
 
 from pegasus_aws import names
 from pegasus_aws.constructs.backups import backups

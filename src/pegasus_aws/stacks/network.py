@@ -83,7 +83,9 @@ def _ways_out(stack: Stack) -> None:
         address = stack.add(EIP(title("nat", "address", zone), Domain="vpc", DependsOn="Attachment"))
         stack.add(
             NatGateway(
-                title("nat", zone), SubnetId=Ref(title("public", "subnet", zone)), AllocationId=GetAtt(address, "AllocationId")
+                title("nat", zone),
+                SubnetId=Ref(title("public", "subnet", zone)),
+                AllocationId=GetAtt(address, "AllocationId"),
             )
         )
     for zone in _ZONES[: stack.environment.network.zones]:
@@ -116,7 +118,9 @@ def _endpoints(stack: Stack) -> None:
             VpcId=Ref("Vpc"),
             VpcEndpointType="Gateway",
             ServiceName=Sub("com.amazonaws.${AWS::Region}.s3"),
-            RouteTableIds=[Ref(title(tier, "routes", zone)) for tier in ("public", "private", "store") for zone in zones],
+            RouteTableIds=[
+                Ref(title(tier, "routes", zone)) for tier in ("public", "private", "store") for zone in zones
+            ],
         )
     )
     if stack.environment.network.nat_gateways:

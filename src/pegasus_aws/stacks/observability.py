@@ -49,7 +49,9 @@ def _metric(stack: Stack, name: str, family: names.Family, pattern: str, value: 
             LogGroupName=Ref(names.title(family, "logs")),
             FilterPattern=pattern,
             MetricTransformations=[
-                MetricTransformation(MetricNamespace=names.metrics(stack.environment), MetricName=name, MetricValue=value)
+                MetricTransformation(
+                    MetricNamespace=names.metrics(stack.environment), MetricName=name, MetricValue=value
+                )
             ],
         )
     )
@@ -59,7 +61,9 @@ def _topic(stack: Stack, key: Any) -> Ref:
     topic = stack.add(Topic("Alarms", TopicName=f"{names.cluster(stack.environment)}-alarms", KmsMasterKeyId=key))
     # It stays pending until somebody follows the link in the e-mail.
     stack.add(
-        SubscriptionResource("AlarmsByMail", TopicArn=Ref(topic), Protocol="email", Endpoint=stack.environment.alert_email)
+        SubscriptionResource(
+            "AlarmsByMail", TopicArn=Ref(topic), Protocol="email", Endpoint=stack.environment.alert_email
+        )
     )
     account = {"StringEquals": {"aws:SourceAccount": Ref("AWS::AccountId")}}
     stack.add(
@@ -195,7 +199,9 @@ def _stores(stack: Stack) -> Iterator[Watch]:
         minutes=15,
     )
     yield _memory(stack, "broker-memory", "Broker", "001", "What is queued fills the broker, which then refuses more.")
-    yield _memory(stack, "cache-memory", "Cache", "0001-001", "The cache is full: it forgets what was asked for lately.")
+    yield _memory(
+        stack, "cache-memory", "Cache", "0001-001", "The cache is full: it forgets what was asked for lately."
+    )
 
 
 def _memory(stack: Stack, name: names.Alarm, group: str, node: str, why: str) -> Watch:
