@@ -77,7 +77,7 @@ class Database(_Values):
         default=4,
         ge=1,
         le=50,
-        description="PEGASUS_DATABASE_CONNECTIONS: what one process reads with; half more write.",
+        description="PEGASUS_DATABASE_CONNECTIONS: those of a process that read; half more write.",
     )
 
     @model_validator(mode="after")
@@ -150,7 +150,7 @@ class Workers(Fleet):
     spot: bool = Field(default=True, description="Take what is beyond on_demand from Spot, which may end it.")
     on_demand: int = Field(default=1, ge=0, description="So many tasks are never taken from Spot.")
     backlog_a_task: int = Field(
-        default=50, ge=1, description="Jobs that may wait for each task before more are started."
+        default=50, ge=1, description="Jobs that may wait for each task; for more, more tasks are started."
     )
 
 
@@ -259,7 +259,7 @@ def named(name: str) -> Environment:
     if name not in ENVIRONMENTS:
         raise NotFound(
             f"There is no environment {name!r}; there are {', '.join(ENVIRONMENTS)}.",
-            hint="One of your own is a file: pegasus aws plan --file FILE; docs/reference/environment.toml shows its form.",
+            hint="One of your own is a file like docs/reference/environment.toml: pegasus aws plan --file FILE.",
         )
     return ENVIRONMENTS[name]
 

@@ -28,7 +28,7 @@ from pegasus_aws.constructs.iam import allow, arn, role
 from pegasus_aws.constructs.keeping import BACKUP_TAG, SNAPSHOT
 from pegasus_aws.constructs.reach import group
 from pegasus_aws.constructs.secrets import composed, generated, resolved
-from pegasus_aws.constructs.stack import Stack, because
+from pegasus_aws.constructs.stack import Stack
 from pegasus_aws.environments import Neo4j
 from pegasus_aws.reachability import BOLT_PORT
 
@@ -39,7 +39,8 @@ dnf install --assumeyes --quiet docker aws-cfn-bootstrap
 instance=$(ec2-metadata --instance-id --quiet)
 # The instance before this one may still be letting go of the disk.
 for try in $(seq 60); do
-  aws ec2 attach-volume --region ${AWS::Region} --volume-id ${GraphDisk} --instance-id $instance --device /dev/sdf && break
+  aws ec2 attach-volume --region ${AWS::Region} --volume-id ${GraphDisk} --instance-id $instance \\
+    --device /dev/sdf && break
   sleep 5
 done
 name=${GraphDisk}
@@ -75,7 +76,7 @@ def neo4j(stack: Stack, values: Neo4j, key: Any) -> None:
     _address(stack)
     _disk(stack, values, key)
     _may(stack, key)
-    _host(stack, values, key)
+    _host(stack, values)
     stack.give("GraphAddress", GetAtt("GraphAddress", "PrimaryPrivateIpAddress"))
     # Its certificate is its own, on its own disk: the traffic is encrypted, and the security group says who it is.
     composed(
@@ -142,7 +143,7 @@ def _may(stack: Stack, key: Any) -> None:
     stack.add(InstanceProfile("GraphProfile", Roles=[Ref("GraphRole")]))
 
 
-def _host(stack: Stack, values: Neo4j, key: Any) -> None:
+def _host(stack: Stack, values: Neo4j) -> None:
     tag = {"pegasus:graph": stack.environment.name}
     stack.add(
         LaunchTemplate(
@@ -185,9 +186,6 @@ def _host(stack: Stack, values: Neo4j, key: Any) -> None:
                 AutoScalingRollingUpdate=AutoScalingRollingUpdate(
                     MinInstancesInService=0, MaxBatchSize=1, WaitOnResourceSignals=True, PauseTime="PT20M"
                 )
-            ),
-            Metadata=because(
-                CKV_AWS_153="The tag that the role's right to the disk is bound to is handed on to the host."
             ),
         )
     )

@@ -18,8 +18,8 @@ _NOTHING_OUT = {
 def security_groups(stack: Stack, vpc: AWSHelperFn) -> None:
     """One group a party, and each rule a resource of its own.
 
-    Groups that name each other within themselves could not be made: each would have to be there first. A changed rule is
-    removed before it is added again, which is a gap in the traffic, so a rule's name has all in it that could change.
+    Groups that name each other within themselves could not be made: each would have to be there first. A changed rule
+    is removed before it is added again, which is a gap in the traffic, so a rule's name has all that could change.
     """
     environment = stack.environment
     for party in parties(environment):

@@ -1,4 +1,4 @@
-"""What happens by the clock: sources are looked at, and tasks are exchanged for ones that have read their secrets anew."""
+"""What happens by the clock: sources are looked at, and tasks are exchanged for ones that read their secrets anew."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pegasus_aws.constructs.iam import allow, arn, role
 from pegasus_aws.constructs.stack import Stack
 from pegasus_aws.names import Family
 
-# Passwords change every 30 days, and the last one goes on to be valid for as long: a week's old task is never locked out.
+# Passwords change every 30 days, and the last one is valid for as long again: no task of a week is ever locked out.
 _REFRESH = "cron(0 6 ? * MON *)"
 _REFRESHED: tuple[Family, ...] = ("backend-api", "celery-worker", "scheduler")
 

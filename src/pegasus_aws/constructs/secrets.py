@@ -32,7 +32,7 @@ def generated(stack: Stack, title: str, name: str, what: str, key: Any, field: s
 
 
 def composed(stack: Stack, title: str, name: str, what: str, key: Any, **fields: str) -> Secret:
-    """A secret put together of others, as a URL is of a password: CloudFormation resolves them, the template has none."""
+    """A secret put together of others, as a URL is of a password; CloudFormation resolves what the template names."""
     secret = Secret(
         title,
         Name=names.secret(stack.environment, name),

@@ -13,8 +13,8 @@ from pegasus_aws.constructs.stack import Stack, because
 from pegasus_aws.environments import Environment, Neptune
 from pegasus_aws.names import Family
 
-_TOKEN = (
-    "Nothing narrower exists: a token of ECR is for the whole registry, and opens only what the other statement names."
+_WHOLE_REGISTRY = (
+    "Nothing narrower exists: ECR's token is for the whole registry, and opens only what the other statement names."
 )
 _STORES: tuple[Family, ...] = ("backend-api", "celery-worker", "scheduler", "data-pipeline")
 _BUSY: tuple[Family, ...] = ("celery-worker",)
@@ -70,7 +70,7 @@ def _execution(stack: Stack, family: Family) -> Any:
         names.title(family, "execution", "role"),
         "ecs-tasks.amazonaws.com",
         *statements,
-        metadata=because(wildcard_resource=_TOKEN),
+        metadata=because(wildcard_resource=_WHOLE_REGISTRY),
     )
 
 

@@ -157,7 +157,7 @@ def variables(stack: Stack, family: Family) -> Mapping[str, Any]:
     return found | _google(stack)
 
 
-def _google(stack: Stack) -> Mapping[str, Any]:
+def _google(stack: Stack) -> dict[str, Any]:
     google = stack.environment.google
     if google is None:
         return {}

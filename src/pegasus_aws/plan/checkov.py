@@ -23,6 +23,7 @@ from pegasus_aws.plan.findings import Finding, NotRun
 from pegasus_aws.plan.policy.system import System
 
 _INSTALL_SECONDS, _RUN_SECONDS = 600, 300
+_PIP = ("--quiet", "--disable-pip-version-check", "--no-input")
 
 
 def check_with_checkov(system: System) -> list[Finding]:
@@ -91,17 +92,19 @@ def _install(folder: Path, lock: bytes) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     try:
         venv.create(folder, with_pip=True)
-        list_ = folder / "checkov.lock"
-        list_.write_bytes(lock)
+        lock_file = folder / "checkov.lock"
+        lock_file.write_bytes(lock)
         python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
         subprocess.run(  # noqa: S603 - this Python's own pip.
-            [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", str(list_)],
+            [str(python), "-m", "pip", "install", *_PIP, "--require-hashes", "--requirement", str(lock_file)],
             capture_output=True, text=True, timeout=_INSTALL_SECONDS, check=True,
         )  # fmt: skip
     except subprocess.CalledProcessError as error:
         shutil.rmtree(folder, ignore_errors=True)
         why = (error.stderr or "").strip().splitlines()[-1:] or ["pip failed"]
-        raise NotRun(f"checkov could not be installed ({why[0][:200]}). Plan again where pip reaches its index.") from error
+        raise NotRun(
+            f"checkov could not be installed ({why[0][:200]}). Plan again where pip reaches its index."
+        ) from error
     except (OSError, subprocess.TimeoutExpired) as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise NotRun(f"checkov could not be installed ({error}). Plan again where pip reaches its index.") from error

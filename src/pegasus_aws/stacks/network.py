@@ -146,8 +146,8 @@ def _flow_logs(stack: Stack) -> None:
         "FlowLogs",
         "flows",
         Metadata=because(
-            CKV_AWS_158="Addresses and ports, no content; CloudWatch encrypts them with a key of its own. The network is "
-            "there before the data, whose key the other groups have."
+            CKV_AWS_158="Addresses and ports, no content; CloudWatch encrypts them with a key of its own. The network "
+            "is there before the data, whose key the other groups have."
         ),
     )
     writer = stack.add(

@@ -114,13 +114,13 @@ def _edge(stack: Stack) -> Iterator[Watch]:
     )
     yield Watch(
         "api-latency",
-        "One request in twenty waits longer than two seconds for its first byte. Look at the database's and Chroma's load.",
+        "One request in twenty waits longer than two seconds for an answer. Look how busy database and Chroma are.",
         {"slow": of("TargetResponseTime", "p95")},
         threshold=2,
     )
     yield Watch(
         "api-unhealthy",
-        "The balancer takes a task of the API for sick. Look at what the task answers to /health, and at its end in ECS.",
+        "The balancer takes a task of the API for sick. Look at its log and its end in ECS.",
         {"sick": of("UnHealthyHostCount", "Maximum")},
         threshold=0,
         minutes=3,
@@ -187,7 +187,7 @@ def _stores(stack: Stack) -> Iterator[Watch]:
     if there is not None:
         yield Watch(
             "database-connections",
-            "Four fifths of PostgreSQL's connections are taken. Look for tasks beyond their number, or take a larger size.",
+            "Four fifths of PostgreSQL's connections are taken. Look who has them, or take a larger size.",
             {"open": Series("AWS/RDS", "DatabaseConnections", "Maximum", database)},
             threshold=floor(there * _BUSY_PERCENT / 100),
         )
@@ -199,9 +199,7 @@ def _stores(stack: Stack) -> Iterator[Watch]:
         minutes=15,
     )
     yield _memory(stack, "broker-memory", "Broker", "001", "What is queued fills the broker, which then refuses more.")
-    yield _memory(
-        stack, "cache-memory", "Cache", "0001-001", "The cache is full: it forgets what was asked for lately."
-    )
+    yield _memory(stack, "cache-memory", "Cache", "0001-001", "The cache is full, and forgets too soon.")
 
 
 def _memory(stack: Stack, name: names.Alarm, group: str, node: str, why: str) -> Watch:

@@ -68,8 +68,8 @@ def _cluster(stack: Stack) -> None:
             ClusterName=names.cluster(stack.environment),
             ClusterSettings=[ClusterSetting(Name="containerInsights", Value="disabled")],
             Metadata=because(
-                CKV_AWS_65="Container Insights is billed as custom metrics. CPU, memory and the number of tasks come with "
-                "ECS, the queue with the scheduler's log: no alarm needs more."
+                CKV_AWS_65="Container Insights is billed as custom metrics. CPU, memory and the number of tasks come "
+                "with ECS, the queue with the scheduler's log: no alarm needs more."
             ),
         )
     )

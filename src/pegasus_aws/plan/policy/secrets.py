@@ -15,9 +15,7 @@ _KNOWN_FORMS = re.compile(
 )
 
 
-@rule(
-    "literal-secret", "Let Secrets Manager generate it, and refer to it: {{resolve:secretsmanager:...}} or valueFrom."
-)
+@rule("literal-secret", "Let Secrets Manager generate it, and refer to it: {{resolve:secretsmanager:...}}, valueFrom.")
 def _literal_secret(system: System) -> Iterator[Found]:
     for stack, name, resource in system.resources():
         properties = resource.get("Properties", {})
