@@ -54,7 +54,7 @@ def _neptune_signature(system: System) -> Iterator[Found]:
 @rule("backups", "Keep automatic backups for 7 days and more, and tag it for AWS Backup.")
 def _backups(system: System) -> Iterator[Found]:
     for stack, name, properties in system.of("AWS::RDS::DBInstance", "AWS::Neptune::DBCluster"):
-        if int(properties.get("BackupRetentionPeriod", 0)) < (7 if "RDS" in stack or name == "Database" else 1):
+        if int(properties.get("BackupRetentionPeriod", 0)) < (7 if name == "Database" else 1):
             yield stack, name, "It cannot be set back to any second of the last days."
     for stack, name, properties in system.of("AWS::ElastiCache::ReplicationGroup"):
         if not int(properties.get("SnapshotRetentionLimit", 0)):
@@ -85,6 +85,10 @@ def _protected(system: System) -> Iterator[Found]:
         return
     for stack, name, properties in system.of("AWS::RDS::DBInstance", "AWS::Neptune::DBCluster"):
         if properties.get("DeletionProtection") not in (True, "true"):
+            yield stack, name, "It can be deleted with one call."
+    wanted = {"Key": "deletion_protection.enabled", "Value": "true"}
+    for stack, name, properties in system.of("AWS::ElasticLoadBalancingV2::LoadBalancer"):
+        if wanted not in properties.get("LoadBalancerAttributes", []):
             yield stack, name, "It can be deleted with one call."
 
 
