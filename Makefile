@@ -2,15 +2,16 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-  --no-emit-index-url --no-emit-find-links --upgrade pyproject.toml locks/build.in
+COMPILE_ONLY := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+  --no-emit-index-url --no-emit-find-links --upgrade
+COMPILE := $(COMPILE_ONLY) pyproject.toml locks/build.in
 PACKAGE_FILES := pyproject.toml src/pegasus/__init__.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test fuzz kills check fmt bench docs lock clean
+.PHONY: help setup run test fuzz kills aws-check check fmt bench docs lock clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
 
 setup: $(VENV)/.core ## Make .venv with .venv/bin/pegasus in it
 
@@ -53,6 +54,9 @@ fmt: $(VENV)/.dev ## Format the code and mend what ruff can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+aws-check: $(VENV)/.dev ## cfn-lint over AWS_ENVIRONMENTS=200 generated environments, checkov over both that come with Pegasus
+	AWS_ENVIRONMENTS=$(or $(AWS_ENVIRONMENTS),200) $(BIN)/python -m pytest tests/aws -m "aws or not aws" -s
+
 bench: $(VENV)/.dev ## Measure against the goals, side by side with the floor of each (BENCH=ingest,search picks some)
 	$(BIN)/python -m bench $(BENCH)
 
@@ -61,10 +65,12 @@ docs: $(VENV)/.dev ## Generate the reference pages and pictures from the code
 
 # First what has everything in it: what one part pins (Celery does) holds for all.
 lock: ## Resolve the dependencies again into locks/ (needs uv)
-	$(COMPILE) --extra server --extra test --extra check -o locks/dev.lock
+	$(COMPILE) --extra server --extra aws --extra test --extra check -o locks/dev.lock
 	$(COMPILE) -c locks/dev.lock -o locks/core.lock
 	$(COMPILE) -c locks/dev.lock --extra server -o locks/server.lock
+	$(COMPILE) -c locks/dev.lock --extra aws -o locks/aws.lock
 	$(COMPILE) -c locks/core.lock --extra nlp -o locks/nlp.lock
+	$(COMPILE_ONLY) locks/checkov.in -o src/pegasus_aws/checkov.lock
 
 clean: ## Remove what make has made, but no data
 	rm -rf $(VENV) build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -68,7 +68,11 @@ class Network(_Values):
 
 class Database(_Values):
     size: str = Field(pattern=r"^db\.[a-z0-9]+\.[a-z0-9]+$", description="RDS instance class.")
-    version: str = Field(default="18", pattern=r"^\d{2}$", description="Major version of PostgreSQL.")
+    version: str = Field(
+        default="18",
+        pattern=r"^\d{2}(\.\d+)?$",
+        description="Of PostgreSQL: 18, where RDS picks the minor one, or 17.10.",
+    )
     multi_az: bool = Field(description="A standby in another zone, which takes over by itself.")
     storage_gb: int = Field(default=20, ge=20, le=65536, description="Disk to begin with.")
     storage_limit_gb: int = Field(default=100, ge=22, le=65536, description="Up to which the disk grows by itself.")

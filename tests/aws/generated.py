@@ -53,7 +53,7 @@ def _databases(draw: st.DrawFn) -> Database:
     storage = draw(st.integers(20, 1000))
     return Database(
         size=draw(st.sampled_from(("db.t3.micro", "db.t4g.micro", "db.t4g.medium", "db.r6g.large", "db.m7g.2xlarge"))),
-        version=draw(st.sampled_from(("15", "18"))),
+        version=draw(st.sampled_from(("16.14", "17.10", "18"))),
         multi_az=draw(st.booleans()),
         storage_gb=storage,
         storage_limit_gb=storage * 2,
@@ -99,7 +99,9 @@ def environments(draw: st.DrawFn) -> Environment:
         scheduler=Task(**draw(_sizes())),
         vectors=Task(**draw(_sizes())),
         pipeline=Pipeline(
-            **draw(_sizes()), backfill_vcpus=draw(st.integers(1, 16)), buckets=draw(st.sampled_from(((), ("a-bucket",))))
+            **draw(_sizes()),
+            backfill_vcpus=draw(st.integers(1, 16)),
+            buckets=draw(st.sampled_from(((), ("a-bucket",)))),
         ),
         google=draw(_googles()),
     )

@@ -78,7 +78,8 @@ def _trust(principal: str) -> dict[str, Any]:
 
 
 def _many(templates: Templates) -> None:
-    templates["data"]["Resources"] |= {f"Group{n}": {"Type": "AWS::Logs::LogGroup", "Properties": {"RetentionInDays": 1}} for n in range(501)}
+    group = {"Type": "AWS::Logs::LogGroup", "Properties": {"RetentionInDays": 1}}
+    templates["data"]["Resources"] |= {f"Group{number}": group for number in range(501)}
 
 
 def _large(templates: Templates) -> None:
@@ -165,7 +166,8 @@ PLANTED: tuple[Planted, ...] = (
         "data", "PostgresRotation", "HostedRotationLambda.RotationType", "PostgreSQLSingleUser")),
     Planted("hardened-container", "root", put("services", API, f"{CONTAINER}.User", "root")),
     Planted("hardened-container", "user 0", put("services", API, f"{CONTAINER}.User", "0:0")),
-    Planted("hardened-container", "root can be written", put("services", API, f"{CONTAINER}.ReadonlyRootFilesystem", False)),
+    Planted("hardened-container", "root can be written", put(
+        "services", API, f"{CONTAINER}.ReadonlyRootFilesystem", False)),
     Planted("hardened-container", "privileged", put("services", API, f"{CONTAINER}.Privileged", True)),
     Planted("hardened-container", "a job of Batch", put("services", "BackfillJob", "ContainerProperties.User", "root")),
     Planted("image-digest", "latest", put("services", API, f"{CONTAINER}.Image", "pegasus/backend:latest")),
@@ -186,7 +188,8 @@ PLANTED: tuple[Planted, ...] = (
     Planted("one-chroma", "scaled", add(
         "services", "AWS::ApplicationAutoScaling::ScalableTarget", ResourceId="service/c/pegasus-production-chromadb")),
     Planted("spot", "API on Spot", put(
-        "services", "BackendApiService", "CapacityProviderStrategy", [{"CapacityProvider": "FARGATE_SPOT", "Weight": 1}])),
+        "services", "BackendApiService", "CapacityProviderStrategy",
+        [{"CapacityProvider": "FARGATE_SPOT", "Weight": 1}])),
     Planted("circuit-breaker", "no rollback", put(
         "services", "BackendApiService", "DeploymentConfiguration.DeploymentCircuitBreaker.Rollback", False)),
     Planted("alarm-exists", "misspelt", put(
@@ -218,7 +221,8 @@ PLANTED: tuple[Planted, ...] = (
     Planted("flow-logs", "none", remove("network", "Flows")),
     Planted("size", "501 resources", _many),
     Planted("size", "a megabyte", _large),
-    Planted("imports", "of nobody", put("data", "Database", "KmsKeyId", {"Fn::ImportValue": "pegasus-production-x-Key"})),
+    Planted("imports", "of nobody", put(
+        "data", "Database", "KmsKeyId", {"Fn::ImportValue": "pegasus-production-x-Key"})),
     Planted("imports", "of a later stack", put(
         "network", "Vpc", "CidrBlock", {"Fn::ImportValue": "pegasus-production-data-DataKey"})),
 )  # fmt: skip

@@ -16,7 +16,7 @@ def test_values_stand_over_those_of_the_environment_that_it_is_like(tmp_path: Pa
 
     mine = load(file)
 
-    assert ("mine", "db.r6g.large", True) == (mine.name, mine.database.size, mine.database.multi_az)
+    assert (mine.name, mine.database.size, mine.database.multi_az) == ("mine", "db.r6g.large", True)
     assert PRODUCTION.api == mine.api
 
 
@@ -65,5 +65,5 @@ def test_an_unknown_name_is_told_which_there_are(tmp_path: Path):
 def test_what_only_its_owner_knows_is_missing_until_it_is_told():
     owned = {"domain": "notes.acme.io", "alert_email": "ops@acme.io", "hosted_zone_id": "Z08215993DDR6WABC"}
 
-    assert ("domain", "alert_email", "hosted_zone_id") == PRODUCTION.missing
-    assert () == PRODUCTION.model_copy(update=owned).missing
+    assert PRODUCTION.missing == ("domain", "alert_email", "hosted_zone_id")
+    assert PRODUCTION.model_copy(update=owned).missing == ()

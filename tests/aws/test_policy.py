@@ -23,7 +23,7 @@ def sound() -> dict[str, str]:
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_what_comes_with_pegasus_breaks_no_rule(name: str, sound: dict[str, str]):
-    assert [] == check_policy(System(ENVIRONMENTS[name], json.loads(sound[name])))
+    assert check_policy(System(ENVIRONMENTS[name], json.loads(sound[name]))) == []
 
 
 @pytest.mark.parametrize("planted", PLANTED, ids=lambda one: f"{one.rule}: {one.name}")
@@ -55,7 +55,7 @@ def test_more_connections_than_the_database_has_are_refused(values: dict[str, di
 
     found = check_policy(system_of(environment, synthesise(environment)))
 
-    assert ["connection-budget"] == [one.rule for one in found]
+    assert [one.rule for one in found] == ["connection-budget"]
     assert says in found[0].message
 
 
@@ -65,7 +65,7 @@ def test_a_written_reason_is_taken_and_shown(sound: dict[str, str]):
     templates["data"]["Resources"]["DataKey"]["Metadata"]["pegasus"]["key-rotation"] = "The key is somebody else's."
     system = System(ENVIRONMENTS["production"], templates)
 
-    assert [] == check_policy(system)
+    assert check_policy(system) == []
     assert "The key is somebody else's." in {one["reason"] for one in exceptions(system)}
 
 

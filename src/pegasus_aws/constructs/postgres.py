@@ -49,7 +49,7 @@ def postgres(stack: Stack, key: Any) -> None:
         DBParameterGroup(
             "DatabaseParameters",
             Description="TLS for all, slow statements without their values",
-            Family=f"postgres{values.version}",
+            Family=f"postgres{values.version.partition('.')[0]}",
             Parameters=_PARAMETERS,
         )
     )

@@ -183,14 +183,14 @@ def _stores(stack: Stack) -> Iterator[Watch]:
         above=False,
         minutes=3,
     )
-    there = capacity.connections_there(values.size)
-    if there is not None:
-        yield Watch(
-            "database-connections",
-            "Four fifths of PostgreSQL's connections are taken. Look who has them, or take a larger size.",
-            {"open": Series("AWS/RDS", "DatabaseConnections", "Maximum", database)},
-            threshold=floor(there * _BUSY_PERCENT / 100),
-        )
+    # Of a size that is not known here, what is wanted at most stands for what is there.
+    there = capacity.connections_there(values.size) or capacity.connections_wanted(stack.environment)
+    yield Watch(
+        "database-connections",
+        "Four fifths of PostgreSQL's connections are taken. Look who has them, or take a larger size.",
+        {"open": Series("AWS/RDS", "DatabaseConnections", "Maximum", database)},
+        threshold=floor(there * _BUSY_PERCENT / 100),
+    )
     yield Watch(
         "database-cpu",
         "PostgreSQL has been busy for a quarter of an hour. Look at Performance Insights for what it does.",
