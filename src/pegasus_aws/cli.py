@@ -38,6 +38,9 @@ def plan(
         bool, typer.Option(help="Run checkov too, from an environment of its own that is made at the first time.")
     ] = True,
     out: Annotated[Path | None, typer.Option(help="Write the templates into this directory.")] = None,
+    show_exceptions: Annotated[
+        bool, typer.Option("--exceptions", help="Show what departs from a rule, and the reason that is given.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Show what would be built and what is wrong with it; exit 2 when it may not be applied."""
@@ -50,7 +53,7 @@ def plan(
     if as_json:
         print_json(made.as_dict())
     else:
-        print_plan(made)
+        print_plan(made, with_exceptions=show_exceptions)
     if not made.may_be_applied:
         raise typer.Exit(2)
 

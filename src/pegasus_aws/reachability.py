@@ -9,7 +9,7 @@ from pegasus_aws import application
 from pegasus_aws.environments import Environment, Neptune
 
 INTERNET = "internet"
-POSTGRES_PORT, REDIS_PORT, NFS_PORT, HTTPS_PORT = 5432, 6379, 2049, 443
+POSTGRES_PORT, REDIS_PORT, NFS_PORT, HTTP_PORT, HTTPS_PORT = 5432, 6379, 2049, 80, 443
 NEPTUNE_PORT, BOLT_PORT = 8182, 7687
 
 # Each has a security group of its own.
@@ -42,7 +42,7 @@ class Flow:
 def flows(environment: Environment) -> tuple[Flow, ...]:
     graph = NEPTUNE_PORT if isinstance(environment.graph, Neptune) else BOLT_PORT
     found = [
-        Flow(INTERNET, "balancer", 80, "only to be sent to 443"),
+        Flow(INTERNET, "balancer", HTTP_PORT, "only to be sent to 443"),
         Flow(INTERNET, "balancer", HTTPS_PORT, "requests"),
         Flow("balancer", "api", application.PORT, "requests and health"),
         Flow("rotation", "database", POSTGRES_PORT, "a new password"),
@@ -61,7 +61,7 @@ def flows(environment: Environment) -> tuple[Flow, ...]:
             Flow(one, INTERNET, HTTPS_PORT, "AWS, Vertex AI, pages"),
         ]
     for one in ("worker", "pipeline"):  # They fetch what sources name: pages and mailboxes.
-        found += [Flow(one, INTERNET, 80, "pages"), Flow(one, INTERNET, 993, "mailboxes over IMAP")]
+        found += [Flow(one, INTERNET, HTTP_PORT, "pages"), Flow(one, INTERNET, 993, "mailboxes over IMAP")]
     if not isinstance(environment.graph, Neptune):
         found.append(Flow("graph", INTERNET, HTTPS_PORT, "packages, image, secrets"))
     if environment.network.nat_gateways:

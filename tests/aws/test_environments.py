@@ -53,6 +53,10 @@ def test_a_bad_value_is_named_with_what_it_takes(text: str, says: str, tmp_path:
     assert raised.value.hint
 
 
+def test_the_documented_file_is_production():
+    assert load(Path(__file__).parents[2] / "docs/reference/environment.toml") == PRODUCTION
+
+
 def test_an_unknown_name_is_told_which_there_are(tmp_path: Path):
     with pytest.raises(NotFound, match="dev, production"):
         named("staging")

@@ -58,7 +58,8 @@ def test_a_plan_that_may_not_be_applied_says_why_and_ends_with_2(tmp_path: Path)
 def test_without_the_extra_its_installation_is_told(tmp_path: Path):
     """As in an installation without pegasus[aws]: its packages cannot be found."""
     (tmp_path / "sitecustomize.py").write_text(
-        "import importlib.util as u\nfind = u.find_spec\nu.find_spec = lambda n, p=None: None if n == 'troposphere' else find(n, p)\n"
+        "import importlib.util as util\nfind = util.find_spec\n"
+        "util.find_spec = lambda name, package=None: None if name == 'troposphere' else find(name, package)\n"
     )
 
     done = run("aws", "plan", PYTHONPATH=os.pathsep.join((str(tmp_path), os.environ.get("PYTHONPATH", ""))))

@@ -255,8 +255,6 @@ def test_chroma_may_nothing_but_mount_its_directory(name: str):
 
     mount = ["elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"]
     assert [one["Action"] for one in statements(role)] == [mount]
-        ["elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"]
-    ]
     assert container(built(name), "ChromadbTask")["Secrets"] == []
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from troposphere import AWSHelperFn, Ref
 from troposphere.ec2 import SecurityGroup, SecurityGroupEgress, SecurityGroupIngress, SecurityGroupRule
 
-from pegasus_aws.constructs.stack import Stack
+from pegasus_aws.constructs.stack import Stack, because
 from pegasus_aws.names import title
-from pegasus_aws.reachability import INTERNET, PARTIES, Flow, flows, parties
+from pegasus_aws.reachability import HTTP_PORT, INTERNET, PARTIES, Flow, flows, parties
 
 # A group without a rule for the way out gets one by default that allows all; this one allows nothing instead.
 _NOTHING_OUT = {
@@ -46,7 +46,12 @@ def _allow(stack: Stack, flow: Flow) -> None:
         source = (
             {"CidrIp": "0.0.0.0/0"} if flow.source == INTERNET else {"SourceSecurityGroupId": Ref(group(flow.source))}
         )
-        stack.add(SecurityGroupIngress(f"{name}In", GroupId=Ref(group(flow.target)), **rule, **source))
+        made = SecurityGroupIngress(f"{name}In", GroupId=Ref(group(flow.target)), **rule, **source)
+        if flow.source == INTERNET and flow.port == HTTP_PORT:
+            made.Metadata = because(
+                CKV_AWS_260="Who comes without TLS is sent to where there is some, and nowhere else."
+            )
+        stack.add(made)
     if flow.source != INTERNET:
         target = (
             {"CidrIp": "0.0.0.0/0"}

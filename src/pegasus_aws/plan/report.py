@@ -9,27 +9,44 @@ from pegasus_aws import names
 from pegasus_aws.plan.planner import Plan
 
 
-def print_plan(plan: Plan) -> None:
+def print_plan(plan: Plan, *, with_exceptions: bool) -> None:
     out = console()
     out.print(f"[bold]Pegasus {plan.environment.name}[/] in {plan.environment.region}")
+    _stacks(plan)
+    _checks(plan)
+    for finding in plan.findings:
+        out.print(f"[red]{plain(finding.rule)}[/] {finding.stack}/{plain(finding.resource)}: {plain(finding.message)}")
+        out.print(f"  Next: {plain(finding.hint)}")
+    if with_exceptions:
+        _exceptions(plan)
+    elif plan.exceptions:
+        out.print(f"{len(plan.exceptions)} resources depart from a rule and say why: --exceptions shows them.")
+    if plan.environment.missing:
+        out.print(f"Before it is built, name in a file of your own: {', '.join(plan.environment.missing)}.")
+    out.print("It may be applied." if plan.may_be_applied else "It may NOT be applied.")
+
+
+def _stacks(plan: Plan) -> None:
     stacks = table("stack", "resources", "kB", "what most of them are")
     for stack in plan.as_dict()["stacks"]:
         most = sorted(stack["types"].items(), key=lambda kind: -kind[1])[:4]
         kinds = ", ".join(f"{number} {kind.removeprefix('AWS::')}" for kind, number in most)
         stacks.add_row(stack["name"], str(stack["resources"]), f"{stack['bytes'] / 1000:.0f}", kinds)
-    out.print(stacks)
+    console().print(stacks)
+
+
+def _checks(plan: Plan) -> None:
     checks = table("check", "state", "seconds", "note")
     for check in plan.checks:
         checks.add_row(check.name, state(check.outcome), f"{check.seconds:.1f}", plain(check.note))
-    out.print(checks)
-    for finding in plan.findings:
-        out.print(f"[red]{plain(finding.rule)}[/] {finding.stack}/{plain(finding.resource)}: {plain(finding.message)}")
-        out.print(f"  Next: {plain(finding.hint)}")
-    if plan.exceptions:
-        out.print(f"{len(plan.exceptions)} exceptions with reasons; --json and --exceptions show them.")
-    if plan.environment.missing:
-        out.print(f"Before it is built, name in a file of your own: {', '.join(plan.environment.missing)}.")
-    out.print("It may be applied." if plan.may_be_applied else "It may NOT be applied.")
+    console().print(checks)
+
+
+def _exceptions(plan: Plan) -> None:
+    found = table("stack", "resource", "rule", "reason")
+    for one in plan.exceptions:
+        found.add_row(one["stack"], one["resource"], one["rule"], plain(one["reason"]))
+    console().print(found)
 
 
 def write_templates(plan: Plan, directory: Path) -> None:
