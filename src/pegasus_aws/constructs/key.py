@@ -44,7 +44,7 @@ def data_key(stack: Stack) -> GetAtt:
                 {
                     "Sid": "AlarmsToTheTopic",
                     "Effect": "Allow",
-                    "Principal": {"Service": ["cloudwatch.amazonaws.com", "events.amazonaws.com"]},
+                    "Principal": {"Service": "cloudwatch.amazonaws.com"},
                     "Action": ["kms:Decrypt", "kms:GenerateDataKey*"],
                     "Resource": "*",
                     "Condition": {"StringEquals": {"aws:SourceAccount": Ref("AWS::AccountId")}},

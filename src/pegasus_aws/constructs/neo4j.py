@@ -55,7 +55,7 @@ cd /graph/certificates/bolt
   -keyout private.key -out public.crt
 chown -R 7474:7474 /graph/data /graph/certificates
 umask 077
-password=$(aws secretsmanager get-secret-value --region ${AWS::Region} --secret-id ${GraphUserSecret} \\
+password=$(aws secretsmanager get-secret-value --region ${AWS::Region} --secret-id ${GraphUserSecret.Id} \\
   --query SecretString --output text | python3 -c 'import json, sys; print(json.load(sys.stdin)["password"])')
 printf 'NEO4J_AUTH=neo4j/%s\\n' "$password" > /run/neo4j.env
 systemctl enable --now docker
@@ -130,7 +130,7 @@ def _may(stack: Stack, key: Any) -> None:
             "ec2.amazonaws.com",
             allow("ec2:AttachVolume", arn("ec2:${AWS::Region}:${AWS::AccountId}:volume/${GraphDisk}")),
             allow("ec2:AttachVolume", arn("ec2:${AWS::Region}:${AWS::AccountId}:instance/*"), tagged),
-            allow("secretsmanager:GetSecretValue", Ref("GraphUserSecret")),
+            allow("secretsmanager:GetSecretValue", GetAtt("GraphUserSecret", "Id")),
             allow("kms:Decrypt", key),
             # An encrypted disk is attached by way of a grant to EC2.
             allow("kms:CreateGrant", key, {"Bool": {"kms:GrantIsForAWSResource": "true"}}),

@@ -120,11 +120,19 @@ def _reasons(multi_az: bool, protected: bool) -> dict[str, str]:
 
 
 def _log_group(stack: Stack, kind: str, key: Any) -> LogGroup:
-    """RDS would make it itself, and keep its events for ever."""
-    name = f"/aws/rds/instance/{names.cluster(stack.environment)}/{kind}"
+    return _ending(
+        stack,
+        names.title("database", kind, "logs"),
+        f"/aws/rds/instance/{names.cluster(stack.environment)}/{kind}",
+        key,
+    )
+
+
+def _ending(stack: Stack, title: str, name: str, key: Any) -> LogGroup:
+    """AWS would make the group itself, and keep its events for ever."""
     return stack.add(
         LogGroup(
-            names.title("database", kind, "logs"),
+            title,
             LogGroupName=name,
             RetentionInDays=stack.environment.log_retention_days,
             KmsKeyId=key,
@@ -147,17 +155,20 @@ def _login(stack: Stack, key: Any) -> None:
         "password",
         Sub(json.dumps(known)),
     )
+    rotation = f"{names.cluster(stack.environment)}-postgres-rotation"
+    logs = _ending(stack, "RotationLogs", f"/aws/lambda/{rotation}", key)
     stack.template.set_transform("AWS::SecretsManager-2024-09-16")
     stack.add(
         RotationSchedule(
             "PostgresRotation",
-            SecretId=Ref(secret),
+            SecretId=GetAtt(secret, "Id"),
+            DependsOn=logs.title,
             # The roles are made when the database is filled; before that there is no password to change.
             RotateImmediatelyOnUpdate=False,
             RotationRules=RotationRules(AutomaticallyAfterDays=_ROTATION_DAYS),
             HostedRotationLambda=HostedRotationLambda(
                 RotationType="PostgreSQLMultiUser",
-                RotationLambdaName=f"{names.cluster(stack.environment)}-postgres-rotation",
+                RotationLambdaName=rotation,
                 SuperuserSecretArn=GetAtt("Database", "MasterUserSecret.SecretArn"),
                 SuperuserSecretKmsKeyArn=key,
                 KmsKeyArn=key,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from troposphere import Ref, Sub
+from troposphere import GetAtt, Sub
 from troposphere.secretsmanager import GenerateSecretString, Secret
 
 from pegasus_aws import names
@@ -27,7 +27,7 @@ def generated(stack: Stack, title: str, name: str, what: str, key: Any, field: s
         ),
     )
     stack.add(secret)
-    stack.give(title, Ref(secret))
+    stack.give(title, GetAtt(secret, "Id"))
     return secret
 
 
@@ -41,10 +41,10 @@ def composed(stack: Stack, title: str, name: str, what: str, key: Any, **fields:
         SecretString=Sub(json.dumps(fields)),
     )
     stack.add(secret)
-    stack.give(title, Ref(secret))
+    stack.give(title, GetAtt(secret, "Id"))
     return secret
 
 
 def resolved(secret: str, field: str) -> str:
     """A reference for use in ``Sub``, which CloudFormation resolves at the last moment and shows to nobody."""
-    return f"{{{{resolve:secretsmanager:${{{secret}}}:SecretString:{field}}}}}"
+    return f"{{{{resolve:secretsmanager:${{{secret}.Id}}:SecretString:{field}}}}}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from troposphere import Ref
+from troposphere import GetAtt
 from troposphere.secretsmanager import Secret
 
 from pegasus_aws import names
@@ -41,6 +41,6 @@ def data(environment: Environment) -> Stack:
                 KmsKeyId=key,
             )
         )
-        stack.give("GoogleSecret", Ref(secret))
+        stack.give("GoogleSecret", GetAtt(secret, "Id"))
     backups(stack, key)
     return stack

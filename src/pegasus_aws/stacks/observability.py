@@ -73,7 +73,7 @@ def _topic(stack: Stack, key: Any) -> Ref:
             PolicyDocument=policy(
                 {
                     "Effect": "Allow",
-                    "Principal": {"Service": ["cloudwatch.amazonaws.com", "events.amazonaws.com"]},
+                    "Principal": {"Service": "cloudwatch.amazonaws.com"},
                     "Action": "sns:Publish",
                     "Resource": Ref(topic),
                     "Condition": account,

@@ -63,6 +63,6 @@ def _rotation(system: System) -> Iterator[Found]:
     }
     for stack, name, properties in system.of("AWS::SecretsManager::Secret"):
         if str(properties.get("Name")).endswith("/postgres") and "MultiUser" not in rotated.get(
-            json.dumps({"Ref": name}), ""
+            json.dumps({"Fn::GetAtt": [name, "Id"]}), ""
         ):
             yield stack, name, "Its password never changes, or changes under the feet of running tasks."
