@@ -9,11 +9,12 @@ from functools import cache
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
-from pegasus_aws.constructs.stack import Stack
 from pegasus_aws.plan.findings import Finding
 
 if TYPE_CHECKING:
     from cfnlint.rules import Rules
+
+    from pegasus_aws.constructs.stack import Stack
 
 _MOST_PROCESSES = 4
 
@@ -24,8 +25,9 @@ def lint(stacks: Sequence[Stack]) -> list[Finding]:
     In processes of its own, one a processor: it takes a second a template.
     """
     work = [(stack.name, stack.body(), stack.environment.region) for stack in stacks]
+    work.sort(key=lambda one: -len(one[1]))
     processes = min(os.cpu_count() or 1, len(work), _MOST_PROCESSES)
-    # Spawned, for a caller may have threads; the largest first, so that no processor is left with it at the end.
+    # Spawned, for a caller may have threads; the largest first, so that none is left with it at the end.
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         found = dict(zip((name for name, *_ in work), pool.map(lint_one, *zip(*work, strict=True)), strict=True))
     return [finding for stack in stacks for finding in found[stack.name]]
