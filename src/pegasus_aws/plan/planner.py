@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from pegasus_aws.clients.cloudformation import Difference
 from pegasus_aws.constructs.stack import Stack
 from pegasus_aws.environments import Environment
 from pegasus_aws.plan.checkov import check_with_checkov
+from pegasus_aws.plan.difference import differences, refused
 from pegasus_aws.plan.findings import Finding, NotRun
 from pegasus_aws.plan.lint import lint
 from pegasus_aws.plan.policy import check_policy, exceptions
@@ -34,6 +36,7 @@ class Plan:
     checks: tuple[Check, ...]
     findings: tuple[Finding, ...]
     exceptions: tuple[Mapping[str, str], ...]  # What departs from a rule, and why it may.
+    differences: tuple[Difference, ...]  # From what runs; none where nobody could be asked.
 
     @property
     def may_be_applied(self) -> bool:
@@ -49,6 +52,7 @@ class Plan:
             "checks": [asdict(check) for check in self.checks],
             "findings": [asdict(finding) for finding in self.findings],
             "exceptions": [dict(one) for one in self.exceptions],
+            "differences": [asdict(one) for one in self.differences],
         }
 
 
@@ -63,12 +67,19 @@ def make_plan(environment: Environment, *, with_checkov: bool) -> Plan:
     }
     if with_checkov:
         wanted["checkov"] = lambda: check_with_checkov(system)
+    running: list[Difference] = []
+
+    def compare() -> Sequence[Finding]:
+        running.extend(differences(stacks))
+        return refused(running)
+
+    wanted["difference"] = compare
     findings: list[Finding] = []
     for name, check in wanted.items():
         made, found = _run(name, check)
         checks.append(made)
         findings += found
-    return Plan(environment, stacks, tuple(checks), tuple(findings), tuple(exceptions(system)))
+    return Plan(environment, stacks, tuple(checks), tuple(findings), tuple(exceptions(system)), tuple(running))
 
 
 def _run(name: str, check: Callable[[], Sequence[Finding]]) -> tuple[Check, Sequence[Finding]]:

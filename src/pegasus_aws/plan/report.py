@@ -14,6 +14,7 @@ def print_plan(plan: Plan, *, with_exceptions: bool) -> None:
     out.print(f"[bold]Pegasus {plan.environment.name}[/] in {plan.environment.region}")
     _stacks(plan)
     _checks(plan)
+    _differences(plan)
     for finding in plan.findings:
         out.print(f"[red]{plain(finding.rule)}[/] {finding.stack}/{plain(finding.resource)}: {plain(finding.message)}")
         out.print(f"  Next: {plain(finding.hint)}")
@@ -40,6 +41,19 @@ def _checks(plan: Plan) -> None:
     for check in plan.checks:
         checks.add_row(check.name, state(check.outcome), f"{check.seconds:.1f}", plain(check.note))
     console().print(checks)
+
+
+def _differences(plan: Plan) -> None:
+    if not plan.differences:
+        return
+    found = table("stack", "state", "change", "resource", "type", "replaced")
+    for one in plan.differences:
+        if not one.changes:
+            found.add_row(one.stack, one.status or "new", "none" if one.status else "all of it", "", "", "")
+        for change in one.changes:
+            replaced = {"True": "[red]yes[/]", "Conditional": "perhaps"}.get(change.replacement, "")
+            found.add_row(one.stack, one.status, change.action, change.resource, change.type, replaced)
+    console().print(found)
 
 
 def _exceptions(plan: Plan) -> None:
