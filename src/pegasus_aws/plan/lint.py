@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import cache
-from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
 from pegasus_aws.plan.findings import Finding
@@ -16,21 +13,13 @@ if TYPE_CHECKING:
 
     from pegasus_aws.constructs.stack import Stack
 
-_MOST_PROCESSES = 4
-
 
 def lint(stacks: Sequence[Stack]) -> list[Finding]:
     """Errors stop a plan. A warning does so too, unless the resource says why it is so.
 
-    In processes of its own, one a processor: it takes a second a template.
+    In one process: cfn-lint takes longer to import than all templates to check.
     """
-    work = [(stack.name, stack.body(), stack.environment.region) for stack in stacks]
-    work.sort(key=lambda one: -len(one[1]))
-    processes = min(os.cpu_count() or 1, len(work), _MOST_PROCESSES)
-    # Spawned, for a caller may have threads; the largest first, so that none is left with it at the end.
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        found = dict(zip((name for name, *_ in work), pool.map(lint_one, *zip(*work, strict=True)), strict=True))
-    return [finding for stack in stacks for finding in found[stack.name]]
+    return [finding for one in stacks for finding in lint_one(one.name, one.body(), one.environment.region)]
 
 
 def lint_one(stack: str, body: str, region: str) -> list[Finding]:
