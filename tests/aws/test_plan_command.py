@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pegasus_aws.constructs.stack import because
 from pegasus_aws.environments import PRODUCTION
 from pegasus_aws.plan.checkov import check_with_checkov
 from pegasus_aws.plan.findings import NotRun
@@ -101,6 +102,15 @@ def test_cfn_lint_is_really_asked(stack: str, sound: str, broken: str, rule: str
     found = lint_one(stack, body.replace(sound, broken), "us-east-1")
 
     assert rule in {one.rule for one in found}
+
+
+def test_a_warning_stops_a_plan_until_the_resource_says_why():
+    template = json.loads(json.dumps(system_of(PRODUCTION, synthesise(PRODUCTION)).templates["data"]))
+    template["Resources"]["Database"]["Properties"]["EngineVersion"] = "17.1"
+
+    assert [one.rule for one in lint_one("data", json.dumps(template), "us-east-1")] == ["W3691"]
+    template["Resources"]["Database"]["Metadata"] = because(W3691="It is what the restored snapshot was made with.")
+    assert lint_one("data", json.dumps(template), "us-east-1") == []
 
 
 def test_synthesis_of_all_stacks_takes_less_than_a_second_of_a_processor():

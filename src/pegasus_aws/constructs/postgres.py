@@ -144,7 +144,8 @@ def _login(stack: Stack, key: Any) -> None:
     """The secret by the names that the function of AWS which changes the password knows."""
     known = {
         "engine": "postgres", "host": "${Database.Endpoint.Address}", "port": POSTGRES_PORT,
-        "dbname": DATABASE, "username": LOGIN, "masterarn": "${Database.MasterUserSecret.SecretArn}",
+        "dbname": DATABASE, "database": DATABASE,  # As that function calls it, and as the plan does.
+        "username": LOGIN, "masterarn": "${Database.MasterUserSecret.SecretArn}",
     }  # fmt: skip
     secret = generated(
         stack,

@@ -51,7 +51,6 @@ def _pipeline(stack: Stack, key: Any) -> None:
         TaskDefinitionArn=task,
         LaunchType="FARGATE",
         TaskCount=1,
-        PropagateTags="TASK_DEFINITION",
         NetworkConfiguration=NetworkConfiguration(
             AwsvpcConfiguration=AwsVpcConfiguration(Subnets=network(stack, family)["Subnets"], **where)
         ),

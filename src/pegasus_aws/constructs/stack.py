@@ -53,8 +53,8 @@ def because(**reasons: str) -> Mapping[str, Any]:
     """
     lint = sorted(rule for rule in reasons if rule[0] in "WEI" and rule[1:].isdigit())
     checkov = {rule: reason for rule, reason in reasons.items() if rule.startswith("CKV")}
-    metadata: dict[str, Any] = {"pegasus": {name.replace("_", "-") if name[0].islower() else name: reason
-                                            for name, reason in reasons.items()}}  # fmt: skip
+    ours = {name.replace("_", "-") if name[0].islower() else name: reason for name, reason in reasons.items()}
+    metadata: dict[str, Any] = {"pegasus": ours}
     if lint:
         metadata["cfn-lint"] = {"config": {"ignore_checks": lint}}
     if checkov:
