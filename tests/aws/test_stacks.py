@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
@@ -275,6 +276,19 @@ def test_environments_differ_in_values_only():
 
     expected = json.dumps({stack.name: stack.template.to_dict() for stack in synthesise(PRODUCTION)})
     assert made == expected.replace("production", "dev")
+
+
+def test_the_host_of_neo4j_starts_with_a_sound_script_that_has_no_secret():
+    launch = properties(built("dev"), "data", "GraphLaunch")["LaunchTemplateData"]
+    script, values = launch["UserData"]["Fn::Base64"]["Fn::Sub"]
+    given = {"AWS::StackName": "s", "AWS::Region": "r", "GraphDisk": "vol-1", "GraphUserSecret.Id": "x"}
+    for name, value in {**values, **given}.items():
+        script = script.replace(f"${{{name}}}", value)
+    script = script.replace("${!", "${")
+
+    assert subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True).stderr == ""
+    assert "${AWS" not in script
+    assert launch["MetadataOptions"]["HttpTokens"] == "required"
 
 
 def test_the_default_way_out_of_a_group_is_closed():

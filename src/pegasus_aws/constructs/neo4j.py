@@ -66,6 +66,8 @@ docker run --detach --name neo4j --restart always --publish ${Port}:7687 --env-f
   --env NEO4J_dbms_ssl_policy_bolt_client__auth=NONE --env NEO4J_dbms_usage__report_enabled=false \\
   --log-driver json-file --log-opt max-size=50m --log-opt max-file=3 ${Image}
 for try in $(seq 60); do (exec 3<>/dev/tcp/127.0.0.1/${Port}) && break; sleep 5; done
+# Where it does not listen by now this fails, and with it the change of the stack.
+exec 3<>/dev/tcp/127.0.0.1/${Port}
 """
 
 
