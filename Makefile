@@ -9,7 +9,7 @@ PACKAGE := pyproject.toml locks/build.in
 PACKAGE_FILES := pyproject.toml src/pegasus/__init__.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-server fuzz kills image compose-up compose-test check fmt bench docs lock previous-release clean
+.PHONY: help setup run test test-server fuzz kills aws-check image compose-up compose-test check fmt bench docs lock previous-release clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -36,10 +36,10 @@ run: setup ## Start Pegasus with sample documents on http://127.0.0.1:8000
 	$(BIN)/pegasus up --demo
 
 test: $(VENV)/.dev ## Run all tests but the slow ones of the server tier, on up to four processors
-	$(PYTEST) -m "not server"
+	$(PYTEST) -m "not server and not aws"
 
 test-server: $(VENV)/.dev ## Run what users see on PostgreSQL, Chroma, Bolt and S3 servers, and their slow tests
-	PEGASUS_TEST_TIER=server $(PYTEST)
+	PEGASUS_TEST_TIER=server $(PYTEST) -m "not aws"
 
 fuzz: $(VENV)/.dev ## Fuzz the API and the readers of files for MINUTES=30 each (FUZZ_SEED=... does a run again)
 	FUZZ_MINUTES=$(or $(MINUTES),30) $(BIN)/python -m pytest tests/fuzz -s
@@ -75,6 +75,9 @@ fmt: $(VENV)/.dev ## Format the code and mend what ruff can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+aws-check: $(VENV)/.dev ## cfn-lint over AWS_ENVIRONMENTS=200 generated environments, checkov over both that come with Pegasus
+	AWS_ENVIRONMENTS=$(or $(AWS_ENVIRONMENTS),200) $(BIN)/python -m pytest tests/aws -m "aws or not aws" -s
+
 bench: $(VENV)/.dev ## Measure against the goals, side by side with the floor of each (BENCH=ingest,search picks some)
 	$(BIN)/python -m bench $(BENCH)
 
@@ -83,14 +86,16 @@ docs: $(VENV)/.dev ## Generate the reference pages and pictures from the code
 
 # First what has everything in it: what one part pins (Celery does) holds for all.
 lock: ## Resolve the dependencies again into locks/ (needs uv)
-	$(COMPILE) $(PACKAGE) --extra embedded --extra server --extra test --extra check -o locks/dev.lock
+	$(COMPILE) $(PACKAGE) --extra embedded --extra server --extra aws --extra test --extra check -o locks/dev.lock
 	$(COMPILE) -c locks/dev.lock $(PACKAGE) --extra embedded -o locks/core.lock
 	$(COMPILE) -c locks/dev.lock $(PACKAGE) --extra embedded --extra server -o locks/server.lock
+	$(COMPILE) -c locks/dev.lock $(PACKAGE) --extra embedded --extra aws -o locks/aws.lock
 	$(COMPILE) -c locks/core.lock $(PACKAGE) --extra embedded --extra nlp -o locks/nlp.lock
 	$(COMPILE) -c locks/dev.lock pyproject.toml --extra server -o locks/image.lock
 	$(COMPILE) -c locks/dev.lock locks/vectors.in -o locks/vectors.lock
 	$(COMPILE) -c locks/dev.lock locks/build.in -o locks/build.lock
 	$(COMPILE) locks/containers.in -o locks/containers.lock
+	$(COMPILE) locks/checkov.in -o src/pegasus_aws/checkov.lock
 
 previous-release: $(VENV)/.dev ## Keep this code in tests/data as the release that the next one's schema must bear
 	$(BIN)/python -m tests.previous_release

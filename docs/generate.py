@@ -16,6 +16,7 @@ from typing import Any, Literal, cast, get_args, get_origin
 
 import typer
 from annotated_types import Ge, Gt, Le
+from pydantic import BaseModel
 
 from docs.pictures import benchmarks, house
 from docs.reference.http import http_page
@@ -27,6 +28,8 @@ from pegasus.cli import app as cli
 from pegasus.migrations import lint
 from pegasus.settings import Settings
 from pegasus.text import epub, formats, html, mail, markdown, records
+from pegasus_aws.cli import app as aws_cli
+from pegasus_aws.environments import PRODUCTION, Google, Neo4j
 
 ROOT = Path(__file__).parents[1]
 
@@ -72,6 +75,7 @@ def generated(results: Path) -> dict[str, str]:
         "reference/http.md": http_page(api),
         "reference/openapi.json": json.dumps(api, indent=2, sort_keys=True, ensure_ascii=False) + "\n",
         "reference/settings.env": settings_file(),
+        "reference/environment.toml": environment_file(),
         "reference/errors.md": errors_page(),
         "reference/formats.md": formats_page(),
         "reference/schema.md": schema_page(),
@@ -98,7 +102,14 @@ def cli_page() -> str:
         ("130", "Interrupted with Ctrl-C."),
         ("141", "The program that read the output has gone, as `head` does."),
     ))  # fmt: skip
-    return (MARK + head + codes + "".join(_commands(typer.main.get_command(cli), "pegasus"))).rstrip("\n") + "\n"
+    return (MARK + head + codes + "".join(_both_halves())).rstrip("\n") + "\n"
+
+
+def _both_halves() -> Iterator[str]:
+    """The deployment's commands stand where its one door is."""
+    yield from _commands(typer.main.get_command(cli), "pegasus")
+    for sub in typer.main.get_command(aws_cli).commands.values():  # type: ignore[attr-defined]
+        yield from _commands(sub, f"pegasus aws {sub.name}")
 
 
 def _commands(command: Any, name: str) -> Iterator[str]:
@@ -140,6 +151,37 @@ def settings_file() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def environment_file() -> str:
+    head = (
+        "Every value of an environment of your own, with what it is in production. Copy this file, change its name and "
+        "what else you like, and leave out what is to be as in the environment that `like` names.",
+        "pegasus aws plan --file FILE shows what would be built. docs/generate.py wrote this file from "
+        "src/pegasus_aws/environments.py: make docs writes it again.",
+    )
+    parts = ["\n#\n".join(map(_comment, head)), 'like = "production"', *_values(PRODUCTION, "")]
+    for name, other in (("graph", Neo4j()), ("google", Google(project_id="my-project", agent_engine_id="1234567890"))):
+        lines = "\n\n".join((f"Instead, or besides, for {type(other).__name__}:", *_values(other, name))).splitlines()
+        parts.append("\n".join(line if line.startswith("#") else f"# {line}".rstrip() for line in lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def _values(values: BaseModel, table_name: str) -> Iterator[str]:
+    """Values first, tables after them, as TOML wants it; what is not there by default is shown as a comment."""
+    fields = type(values).model_fields
+    tables = {name: getattr(values, name) for name in fields if isinstance(getattr(values, name), BaseModel)}
+    if table_name:
+        yield f"[{table_name}]"
+    for name, field in fields.items():
+        value = getattr(values, name)
+        if name in tables:
+            continue
+        words = " ".join(filter(None, (field.description, *_limits(name, field.annotation, field.metadata, value))))
+        line = f"# {name} =" if value is None else f"{name} = {json.dumps(value)}"
+        yield "\n".join(filter(None, (_comment(words) if words else "", line)))
+    for name, below in tables.items():
+        yield from _values(below, name)
+
+
 def _comment(words: str) -> str:
     return textwrap.fill(words, 100, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
 
@@ -147,7 +189,7 @@ def _comment(words: str) -> str:
 def _limits(name: str, kind: Any, metadata: Sequence[object], default: object) -> Iterator[str]:
     """What the type says of a setting, and large numbers in words."""
     if get_origin(kind) is Literal and len(get_args(kind)) > 1:
-        yield f"One of: {', '.join(get_args(kind))}."
+        yield f"One of: {', '.join(map(str, get_args(kind)))}."
     if name.endswith("_bytes"):
         yield f"The default is {_amount(default)}."
     for bound in metadata:

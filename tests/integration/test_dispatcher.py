@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 import pytest
 from benches import Bench
 from several import until
+from structlog.testing import capture_logs
 
 from pegasus.domain import Lane
 from pegasus.errors import Unavailable
 from pegasus.jobs import service
-from pegasus.jobs.dispatcher import Dispatcher, publish_due, publishing_what_is_due
+from pegasus.jobs.dispatcher import Dispatcher, measure, publish_due, publishing_what_is_due
 from pegasus.jobs.worker import LaneSettings, Worker
 from pegasus.ports import QueueLength
 
@@ -119,6 +120,17 @@ def test_whoever_looks_for_due_jobs_outlives_broker_and_store(bench: Bench, queu
         time.sleep(0.7)
         queue.away = None
         until(lambda: queue.messages[Lane.READ], "published when it is back", 30)
+
+
+def test_the_log_tells_how_much_waits_and_for_how_long(bench: Bench) -> None:
+    before, now = enqueue(bench, "probe"), enqueue(bench, "probe")
+    with bench.store.write() as tx:
+        tx.execute("UPDATE jobs SET run_after = run_after - 90 WHERE id = :id", {"id": before})
+    with capture_logs() as logged:
+        measure(bench.store)
+    (told,) = [entry for entry in logged if entry["event"] == "queue.measured"]
+    assert told["waiting"] == 2, now
+    assert 90 <= told["oldest_seconds"] < 150
 
 
 def worker(bench: Bench) -> Worker:

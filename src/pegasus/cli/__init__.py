@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pegasus.cli import audit, backup, documents, integrity, jobs, keys, schema, service, sources, workspaces
+from pegasus.cli import audit, aws, backup, documents, integrity, jobs, keys, schema, service, sources, workspaces
 from pegasus.errors import PegasusError
 from pegasus.text.lines import visible
 
@@ -35,6 +35,9 @@ app.add_typer(integrity.erasures_app, name="erasures")
 app.add_typer(workspaces.app, name="workspaces")
 app.add_typer(audit.app, name="audit")
 app.add_typer(schema.app, name="schema")
+# What follows is for the other half to read, its --help too.
+_ALL_AS_IT_IS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+app.command("aws", context_settings=_ALL_AS_IT_IS)(aws.aws)
 
 
 def _version(wanted: bool) -> None:

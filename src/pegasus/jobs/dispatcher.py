@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import structlog
 
-from pegasus.domain import Lane
+from pegasus.domain import JobState, Lane
 from pegasus.errors import PegasusError
 from pegasus.jobs import service
 from pegasus.ports import JobQueue, RelationalStore
@@ -24,6 +24,7 @@ log = structlog.get_logger(__name__)
 # How late a job is whose message was lost, or a retry that falls due.
 _LOOK_SECONDS = 0.5
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.2, 5.0
+_MEASURE_SECONDS = 60.0
 # Workers that one look wakes in a lane; each goes on by itself for as long as something is due.
 _MOST_WOKEN = 16
 _LAST_WORDS_SECONDS = 2.0
@@ -84,13 +85,17 @@ class Dispatcher:
 
 @contextmanager
 def publishing_what_is_due(relational: RelationalStore, queue: JobQueue) -> Iterator[None]:
-    """For the length of the block see to it that there are messages while jobs are due. Several processes may do so."""
+    """For the length of the block see to it that there are messages while jobs are due, and tell the log how much
+    waits. Several processes may do so."""
     stopping = threading.Event()
 
     def work() -> None:
-        failing = False
+        failing, measure_at = False, time.monotonic()
         while not stopping.wait(_LONGEST_WAIT_SECONDS if failing else _LOOK_SECONDS):
             try:
+                if time.monotonic() >= measure_at:
+                    measure_at = time.monotonic() + _MEASURE_SECONDS
+                    measure(relational)
                 publish_due(relational, queue)
             except Exception as error:  # noqa: BLE001 - the next look may fare better, and nobody else looks.
                 log.warning("jobs.due_not_published", detail=_said(error))
@@ -118,6 +123,19 @@ def publish_due(relational: RelationalStore, queue: JobQueue) -> int:
     for lane in missing:
         queue.publish(lane)
     return len(missing)
+
+
+def measure(relational: RelationalStore) -> None:
+    """Log how many jobs wait for nothing but a worker, and the longest wait, in seconds: where nobody reads /metrics,
+    workers are scaled by that."""
+    with relational.read() as tx:
+        lengths = service.queue_lengths(tx, time.time())
+    waiting = [(number, seconds) for _, state, number, seconds in lengths if state == JobState.QUEUED]
+    log.info(
+        "queue.measured",
+        waiting=sum(number for number, _ in waiting),
+        oldest_seconds=round(max((seconds for _, seconds in waiting), default=0.0), 1),
+    )
 
 
 def _said(error: Exception) -> str:

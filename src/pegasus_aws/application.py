@@ -1,0 +1,53 @@
+"""What the deployment knows of the application: its commands, its settings' names, its port and its version."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pegasus import __version__
+from pegasus_aws.names import Family
+
+VERSION = __version__
+PORT = 8000
+VECTORS_PORT = 8000
+USER = "10001:10001"  # Of both images; numeric, so that ECS and EFS need no list of names.
+USER_ID = "10001"
+DATA = "/var/lib/pegasus"
+VECTORS_DATA = "/var/lib/chroma"
+# Amazon's authorities for RDS are in no list of the system's. The image carries them; they are public.
+DATABASE_AUTHORITIES = "/opt/pegasus/rds-global-bundle.pem"
+
+COMMANDS: Mapping[Family, tuple[str, ...]] = {
+    "backend-api": ("api",),
+    "celery-worker": ("worker",),
+    "scheduler": ("scheduler",),
+    "data-pipeline": ("pipeline", "run"),
+    "migration": ("schema", "upgrade"),
+}
+
+# ECS ignores the Dockerfile's HEALTHCHECK, and there is no curl in a slim image.
+# docs.aws.amazon.com/AmazonECS/latest/developerguide/healthcheck.html
+_ASK = "import urllib.request as r; r.urlopen('http://127.0.0.1:{port}{path}', timeout=4)"
+HEALTH: Mapping[Family, tuple[str, ...]] = {
+    "backend-api": ("CMD", "python", "-ISc", _ASK.format(port=PORT, path="/health")),
+    "chromadb": ("CMD", "/opt/chroma/bin/python", "-ISc", _ASK.format(port=VECTORS_PORT, path="/api/v2/heartbeat")),
+}
+
+# Between SIGTERM and SIGKILL; Fargate gives 120 s at most, and so does Spot.
+STOP_SECONDS: Mapping[Family, int] = {
+    "backend-api": 90, "celery-worker": 120, "scheduler": 60, "chromadb": 60, "data-pipeline": 120, "migration": 120,
+}  # fmt: skip
+
+# A process keeps half as many connections to write as to read with.
+CONNECTIONS_WRITING_SHARE = 0.5
+
+# Paths that take what people write: the rules of a firewall see attacks in any text about HTML, paths or commands.
+CONTENT_PATHS = ("/v1/documents", "/v1/ask", "/v1/search", "/v1/sessions")
+# Where a page, a picture or a file of a hundred megabytes is sent to.
+SLOW_PATHS = ("/v1/documents",)
+
+# What the log tells, as metric filters read it. The scheduler measures the queue every so often, as a worker could not:
+# where there are none, none would tell.
+QUEUE_MEASURED = '{ $.event = "queue.measured" }'
+QUEUE_WAITING, QUEUE_OLDEST = "$.waiting", "$.oldest_seconds"
+JOB_DEAD = '{ ($.event = "jobs.buried") || (($.event = "jobs.attempt_failed") && ($.state = "dead")) }'

@@ -1,0 +1,1 @@
+"""Deciding what would be built, and whether it may be, without building anything."""

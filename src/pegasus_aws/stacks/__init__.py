@@ -1,0 +1,1 @@
+"""The stacks, cut by lifetime: what is changed daily is not in one template with what must never be lost."""
