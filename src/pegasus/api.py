@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from itertools import chain
 from typing import Any
 
 import structlog
@@ -31,8 +30,9 @@ from pegasus.jobs import endpoints as jobs
 from pegasus.schemas import Schema
 from pegasus.search import endpoints as search
 from pegasus.sources import endpoints as sources
+from pegasus.threads import on_thread
 from pegasus.usage import endpoints as usage
-from pegasus.web import PROBLEM_MEDIA_TYPE, App, KeyGate, problem_response, problems
+from pegasus.web import KEY_SCHEMES, PROBLEM_MEDIA_TYPE, App, KeyGate, problem_response, problems
 
 log = structlog.get_logger("pegasus.access")
 
@@ -69,14 +69,23 @@ class Readiness(Schema):
     dependencies: list[DependencyState]
 
 
+class Api(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """With the ways to send a key, which FastAPI looks for among dependencies."""
+        described = super().openapi()
+        described["components"].setdefault("securitySchemes", KEY_SCHEMES)
+        return described
+
+
 def create_api(application: Application) -> FastAPI:
-    api = FastAPI(title="Pegasus", version=__version__, description=DESCRIPTION, docs_url=None,
+    api = Api(title="Pegasus", version=__version__, description=DESCRIPTION, docs_url=None,
                   redoc_url=None,
                   # Of any request: what is no proper HTTP or form, what never ends, and what is too large.
                   responses=problems(400, 408, 413))  # fmt: skip
     api.state.application = application
     for feature in _FEATURES:
-        api.include_router(feature.router)
+        # Not as routers: those are searched one after the other, which takes longer than all of their routes.
+        api.router.routes.extend(feature.router.routes)
     api.add_api_route("/health", _health, tags=["service"], response_model=Health)
     api.add_api_route("/ready", _ready, tags=["service"], response_model=Readiness,
                       responses={503: {"model": Readiness, "description": "Something does not answer"}})  # fmt: skip
@@ -91,14 +100,14 @@ def create_api(application: Application) -> FastAPI:
     return api
 
 
-def _health() -> Health:
+async def _health() -> Health:
     """Alive, without touching a dependency."""
     return Health()
 
 
-def _ready(app: App, response: Response) -> Readiness:
+async def _ready(app: App, response: Response) -> Readiness:
     """Whether each dependency answers, and how fast."""
-    states = [_state_of(name, check) for name, check in app.checks.items()]
+    states = [await on_thread(_state_of, name, check) for name, check in app.checks.items()]
     ready = all(state.ready for state in states) and not app.stopping.is_set()
     response.status_code = 200 if ready else 503
     return Readiness(ready=ready, dependencies=states)
@@ -119,11 +128,11 @@ def _state_of(name: str, check: Any) -> DependencyState:
 
 def _handle_errors(api: FastAPI) -> None:
     @api.exception_handler(PegasusError)
-    def expected(_: Request, error: PegasusError) -> JSONResponse:
+    async def expected(_: Request, error: PegasusError) -> JSONResponse:
         return problem_response(error)
 
     @api.exception_handler(RequestValidationError)
-    def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         # The input itself is left out: it may be long, and it may be secret.
         errors = [{"loc": [str(part) for part in e["loc"]], "msg": e["msg"]} for e in error.errors()]
         first = errors[0] if errors else {"loc": [], "msg": "The request is not valid."}
@@ -131,17 +140,17 @@ def _handle_errors(api: FastAPI) -> None:
         return JSONResponse({**problem.problem(), "errors": errors}, 422, media_type=PROBLEM_MEDIA_TYPE)
 
     @api.exception_handler(TimeoutError)
-    def too_slow(_: Request, __: TimeoutError) -> JSONResponse:
+    async def too_slow(_: Request, __: TimeoutError) -> JSONResponse:
         return problem_response(
             TooSlow(f"Nothing of the body came for {SILENCE_SECONDS:g} s.", hint="Send the request again.")
         )
 
     @api.exception_handler(RecursionError)
-    def too_deep(_: Request, __: RecursionError) -> JSONResponse:
+    async def too_deep(_: Request, __: RecursionError) -> JSONResponse:
         return problem_response(Invalid("The request is nested too deeply."))
 
     @api.exception_handler(HTTPException)
-    def by_framework(request: Request, error: HTTPException) -> JSONResponse:
+    async def by_framework(request: Request, error: HTTPException) -> JSONResponse:
         body = {
             "type": "about:blank",
             "title": error.detail,
@@ -157,8 +166,7 @@ def _handle_errors(api: FastAPI) -> None:
 
 def _allowed(request: Request) -> list[str]:
     """The methods that a path has; the framework names only those of its first route."""
-    every = chain(request.app.routes, *(feature.router.routes for feature in _FEATURES))
-    fitting = [r for r in every if isinstance(r, Route) and r.matches(request.scope)[0] is not Match.NONE]
+    fitting = [r for r in request.app.routes if isinstance(r, Route) and r.matches(request.scope)[0] is not Match.NONE]
     return sorted({method for r in fitting if r.path == fitting[0].path for method in r.methods or ()})
 
 

@@ -319,7 +319,7 @@ def build(settings: Settings, directory: Path) -> Application:
         files=files,
         signal=signal,
         workers=workers,
-        doorkeeper=Doorkeeper(relational, InMemoryRateLimiter(), rates),
+        doorkeeper=Doorkeeper(relational, InMemoryRateLimiter(), rates, shared=settings.database_url is not None),
         reaper=Reaper(relational, _chores(settings, purging=vectors.purges and graph.purges)),
         search=search,
         chat=ChatService(relational, search, ExtractiveAgent(embedder)),
