@@ -7,10 +7,10 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 PACKAGE_FILES := pyproject.toml src/pegasus/__init__.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test fuzz kills check fmt bench docs lock clean
+.PHONY: help setup run test fuzz kills check fmt bench bench-server docs lock clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
 setup: $(VENV)/.core ## Make .venv with .venv/bin/pegasus in it
 
@@ -55,6 +55,9 @@ fmt: $(VENV)/.dev ## Format the code and mend what ruff can
 
 bench: $(VENV)/.dev ## Measure against the goals, side by side with the floor of each (BENCH=ingest,search picks some)
 	$(BIN)/python -m bench $(BENCH)
+
+bench-server: $(VENV)/.dev ## The same on the server tier, whose servers it starts (BENCH=requests,search-server)
+	$(BIN)/python -m bench --server $(BENCH)
 
 docs: $(VENV)/.dev ## Generate the reference pages and pictures from the code
 	$(BIN)/python -m docs.generate

@@ -15,10 +15,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle
+from pathlib import Path
 from typing import Any
 
-from bench.harness import ROOT
-
+_ROOT = Path(__file__).parents[1]
 _BETWEEN = b"\n%%\n"
 _SECONDS = 240
 
@@ -44,7 +44,7 @@ def load(port: int, requests: Sequence[bytes], *, connections: int, count: int) 
     """Send so many in all, from another process."""
     command = [sys.executable, "-m", "bench.load", str(port), str(connections), str(count)]
     done = subprocess.run(
-        command, cwd=ROOT, input=_BETWEEN.join(requests), capture_output=True, check=False, timeout=_SECONDS
+        command, cwd=_ROOT, input=_BETWEEN.join(requests), capture_output=True, check=False, timeout=_SECONDS
     )
     if done.returncode:
         raise RuntimeError(f"the load ended early:\n{done.stderr.decode()}")

@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pegasus import __version__, metrics
+from pegasus import __version__, metrics, tracing
 from pegasus.access import endpoints as access
 from pegasus.access.scopes import Principal
 from pegasus.application import Application
@@ -96,6 +96,8 @@ def create_api(application: Application) -> FastAPI:
     api.add_middleware(KeyGate, application=application)
     guard(api, application.settings)
     api.add_middleware(AccessLog)
+    if application.settings.otlp_endpoint:
+        api.add_middleware(RequestSpans)
     api.add_middleware(BrowserHeaders)
     return api
 
@@ -226,10 +228,46 @@ class BodyLimit:
         return min((limit for limit in limits if limit is not None), default=None)
 
 
-def _measure(scope: Scope, status: int, seconds: float) -> None:
+class RequestSpans:
+    """A span a request, where it is sampled; the access log then names its trace."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = [value.decode("latin-1") for name, value in scope["headers"] if name == b"traceparent"]
+        with tracing.root("HTTP", "server", given[:1]) as span:
+            if span is None:
+                await self._app(scope, receive, send)
+                return
+
+            async def noting(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    span.set_attribute("http.response.status_code", message["status"])
+                    if message["status"] >= 500:
+                        tracing.fail(span, str(message["status"]))
+                await send(message)
+
+            try:
+                with structlog.contextvars.bound_contextvars(trace_id=tracing.trace_id_of(span)):
+                    await self._app(scope, receive, noting)
+            finally:
+                method, route = _route_of(scope)
+                span.update_name(f"{method} {route}")
+                span.set_attributes({"http.request.method": method, "http.route": route})
+
+
+def _route_of(scope: Scope) -> tuple[str, str]:
     """By the route's template: paths and methods that callers make up must not each become a series."""
-    route = getattr(scope.get("route"), "path", "none")
     method = scope["method"] if scope["method"] in _METHODS else "other"
+    return method, getattr(scope.get("route"), "path", "none")
+
+
+def _measure(scope: Scope, status: int, seconds: float) -> None:
+    method, route = _route_of(scope)
     metrics.HTTP_SECONDS.labels(method, route, str(status)).observe(seconds)
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from pegasus import tracing
 from pegasus.access import service as access
 from pegasus.access.doorkeeper import Doorkeeper, Rates
 from pegasus.access.scopes import Scope
@@ -273,6 +274,7 @@ def build(settings: Settings, directory: Path) -> Application:
     from pegasus.adapters.memory_limiter import InMemoryRateLimiter
 
     limit_arenas()
+    stop_tracing = tracing.start(settings.otlp_endpoint, settings.trace_ratio) if settings.otlp_endpoint else None
     stores = open_stores(settings, directory)
     relational, vectors, graph, files = stores.relational, stores.vectors, stores.graph, stores.files
     if graph.lost_its_end:
@@ -312,6 +314,8 @@ def build(settings: Settings, directory: Path) -> Application:
         search.close()
         extractor.close()
         stores.close()
+        if stop_tracing:
+            stop_tracing()
 
     return Application(
         settings=settings,

@@ -29,6 +29,7 @@ from psycopg.types.numeric import Int8Dumper
 from psycopg.types.string import StrDumper
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from pegasus import tracing
 from pegasus.adapters.postgres_walls import EVERY_WORKSPACE, wall_statements
 from pegasus.adapters.postgres_words import PostgresWords
 from pegasus.errors import Invalid, Misconfigured, TimedOut, Unavailable
@@ -121,7 +122,7 @@ class PostgresRelationalStore:
             f" {_in_line(workspace_id, alone=alone)}; SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'"
         )
         begin = _begin("READ COMMITTED", workspace_id) + line.encode()
-        with _told(), self._begun(self._writers, begin) as connection:
+        with tracing.span("postgres.write"), _told(), self._begun(self._writers, begin) as connection:
             yield PostgresTransaction(connection)
             if connection.info.transaction_status == psycopg.pq.TransactionStatus.INERROR:
                 # The server would answer COMMIT with a silent ROLLBACK.
@@ -131,7 +132,7 @@ class PostgresRelationalStore:
     @contextmanager
     def read(self, workspace_id: str | None = None, /) -> Iterator[PostgresTransaction]:
         begin = _begin("REPEATABLE READ READ ONLY", workspace_id)
-        with _told(), self._begun(self._readers, begin) as connection:
+        with tracing.span("postgres.read"), _told(), self._begun(self._readers, begin) as connection:
             yield PostgresTransaction(connection)
 
     @contextmanager

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import StrEnum
 
-from pegasus import metrics
+from pegasus import metrics, tracing
 from pegasus.domain import Filters, FoundPassage, Passage
 from pegasus.errors import Invalid
 from pegasus.ingestion import service as ingestion
@@ -135,8 +135,10 @@ class SearchService:
         ]
 
 
-def _stage(name: str) -> AbstractContextManager[None]:
-    return metrics.timed(metrics.SEARCH_SECONDS.labels(name))
+@contextmanager
+def _stage(name: str) -> Iterator[None]:
+    with metrics.timed(metrics.SEARCH_SECONDS.labels(name)), tracing.span(f"search.{name}"):
+        yield
 
 
 def _whole(passage: Passage) -> str:
