@@ -373,7 +373,6 @@ def _pool(address: str, name: str, connections: int) -> ConnectionPool[Connectio
     )
 
 
-@lru_cache(maxsize=1_000)
 def _begin(mode: str, workspace_id: str | None) -> bytes:
     if workspace_id is not None and not is_id(workspace_id):  # It becomes part of a statement.
         raise Invalid(f"{workspace_id[:100]!r} is not the id of a workspace.")
