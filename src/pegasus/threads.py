@@ -1,4 +1,4 @@
-"""Threads for what waits, called from an event loop: as ``anyio.to_thread``, at a tenth of its cost.
+"""Threads for what waits, called from an event loop: as ``anyio.to_thread``, at less than half its cost.
 
 A request that reads one row is handed to a thread and back, and that was dearer than the row. What is left here is a
 queue, and one wake-up of the loop.
