@@ -20,10 +20,11 @@ from annotated_types import Ge, Gt, Le
 from docs.pictures import benchmarks, house
 from docs.reference.http import http_page
 from docs.reference.markdown import MARK, Json, code, prose, table
-from pegasus import errors
+from pegasus import errors, migrations
 from pegasus.api import create_api
 from pegasus.application import Application
 from pegasus.cli import app as cli
+from pegasus.migrations import lint
 from pegasus.settings import Settings
 from pegasus.text import epub, formats, html, mail, markdown, records
 
@@ -73,6 +74,7 @@ def generated(results: Path) -> dict[str, str]:
         "reference/settings.env": settings_file(),
         "reference/errors.md": errors_page(),
         "reference/formats.md": formats_page(),
+        "reference/schema.md": schema_page(),
         "pictures/house.svg": house.draw(ROOT / "src/pegasus"),
     }
     if results.is_file():
@@ -210,6 +212,30 @@ def _extensions(kind: str) -> list[str]:
 
 def _gives(source: object) -> str:
     return source if isinstance(source, str) else prose(inspect.getdoc(source)).partition("\n\n")[0]
+
+
+def schema_page() -> str:
+    head = (
+        "# The schema\n\nThe schema of the rows comes forward in steps. An expand step adds what older code takes no "
+        "notice of. A contract step takes away what newer code does not use any more; after it only code from the "
+        "revision in the last column on runs. [How to upgrade a running system](../how-to/upgrade.md).\n\n"
+    )
+    steps = (
+        (migration.revision, migration.step.phase, migration.title, migration.compatible_from)
+        for migration in migrations.chain()
+    )
+    rules = (
+        "## What a step may not do\n\nA test holds every step against these rules. Where one need not hold, the step "
+        'says why: `accepts={"rule": "reason"}`.\n\n'
+    )
+    refusals = ((code(rule), why) for rule, why in lint.RULES.items())
+    return (
+        MARK
+        + head
+        + table(("revision", "phase", "what it brings", "runs with code from"), steps)
+        + rules
+        + table(("rule", "why, and what to do instead"), refusals)
+    )
 
 
 def _target(bench: str) -> str:

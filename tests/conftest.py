@@ -7,30 +7,61 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
+from shutil import disk_usage
 from typing import Any
 
 import httpx
 import postgresql
 import pytest
 from benches import Bench
+from pgbouncer import PgBouncer
+from pgbouncer import running as running_pgbouncer
 from postgresql import PostgresServer
-from servers import BoltServer, S3Server, bolt_server, s3_server
+from redis_server import PASSWORD, RedisServer, redis_cluster, redis_server
+from servers import ON_SERVERS, REQUIRED, BoltServer, ChromaServer, S3Server, bolt_server, chroma_server, s3_server
+from tier import ServerTier, running_on
 
-from pegasus import bootstrap
 from pegasus.access import service as access
 from pegasus.access.scopes import Scope
 from pegasus.adapters.postgres import PostgresRelationalStore
 from pegasus.adapters.sqlite import SqliteRelationalStore
 from pegasus.application import Application
-from pegasus.bootstrap import Database, embedded
+from pegasus.bootstrap import embedded
 from pegasus.client import Client
 from pegasus.migrations import HEAD
 from pegasus.ports import RelationalStore
 from pegasus.server import serving_in_background
 from pegasus.settings import load_settings
 from pegasus.telemetry import configure_logging
+
+_BEHAVIOUR = ("integration", "e2e", "hostile", "fuzz/test_fuzz_api.py")
+_MEMORY, _ENOUGH_BYTES = "/dev/shm", 6 * 2**30
+
+# Most of the time of a new data directory goes into waiting for a disk, and no test is about a power cut.
+with suppress(OSError):
+    if disk_usage(_MEMORY).free > _ENOUGH_BYTES:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", _MEMORY)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Files with slow tests first: at the end one processor would work on them while the others have nothing to do.
+
+    On the server tier all that users see, and whatever is ``server``; the others would tell the same as elsewhere.
+    """
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+    if ON_SERVERS:
+        of_the_tier = [item for item in items if _is_of_the_server_tier(item)]
+        config.hook.pytest_deselected(items=[item for item in items if item not in set(of_the_tier)])
+        items[:] = of_the_tier
+
+
+def _is_of_the_server_tier(item: pytest.Item) -> bool:
+    behaviour = item.path.relative_to(Path(__file__).parent).as_posix().startswith(_BEHAVIOUR)
+    return item.get_closest_marker("server") is not None or (behaviour and not item.get_closest_marker("embedded"))
+
 
 _FINISHED = ("succeeded", "failed", "dead", "cancelled")
 
@@ -45,34 +76,13 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def tier(request: pytest.FixtureRequest) -> Iterator[None]:
-    """With PEGASUS_TEST_TIER=server every data directory that a test makes has its rows in a database of PostgreSQL.
-
-    Where SQLite would have its file is one with the database's name, so that it moves with its directory.
-    """
-    if os.environ.get("PEGASUS_TEST_TIER") != "server":
+    """With PEGASUS_TEST_TIER=server whatever a data directory would hold is in servers."""
+    if not ON_SERVERS:
         yield
         return
-    server: PostgresServer = request.getfixturevalue("postgres_server")
-
-    def open_relational(directory: Path, database: Database | None) -> RelationalStore:
-        file = directory / "pegasus.sqlite3"
-        if not file.exists():
-            file.write_text(f"{server.create()}\n{directory}")
-        name, _, place = file.read_text().partition("\n")
-        if Path(place) != directory and Path(place).exists():  # A copy of another directory has a copy of its rows.
-            name = server.create(name)
-        file.write_text(f"{name}\n{directory}")
-        return PostgresRelationalStore(server.url(name))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bootstrap, "_open_relational", open_relational)
+    servers = [request.getfixturevalue(name) for name in ("postgres_server", "chroma", "bolt", "s3")]
+    with running_on(ServerTier(*servers)):
         yield
-
-
-@pytest.fixture(autouse=True)
-def on_its_tier(request: pytest.FixtureRequest) -> None:
-    if request.node.get_closest_marker("sqlite") and os.environ.get("PEGASUS_TEST_TIER") == "server":
-        pytest.skip("of SQLite's own files")
 
 
 @pytest.fixture(scope="session")
@@ -146,15 +156,35 @@ def bolt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BoltServer]:
 
 
 @pytest.fixture(scope="session")
+def chroma(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChromaServer]:
+    with chroma_server(tmp_path_factory.mktemp("chroma")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     with s3_server(tmp_path_factory.mktemp("s3")) as server:
         yield server
 
 
+@pytest.fixture(scope="session")
+def redis() -> Iterator[RedisServer]:
+    """With a password and the user who has no name."""
+    with redis_server(password=PASSWORD) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_nodes() -> Iterator[list[RedisServer]]:
+    """A cluster with a user of Pegasus' own, in TLS: as it is in AWS."""
+    with redis_cluster(user="pegasus", password=PASSWORD, tls=True) as servers:
+        yield servers
+
+
 @pytest.fixture
 def empty_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RelationalStore]:
     """At the newest schema, on the tier that is tested."""
-    if os.environ.get("PEGASUS_TEST_TIER") == "server":
+    if ON_SERVERS:
         store: RelationalStore = PostgresRelationalStore(request.getfixturevalue("postgres_database"))
     else:
         shutil.copy(request.getfixturevalue("migrated"), tmp_path / "test.sqlite3")
@@ -174,10 +204,16 @@ def postgres_server() -> Iterator[PostgresServer]:
         try:
             server = stack.enter_context(postgresql.running())
         except postgresql.Missing as error:
-            if os.environ.get("CI"):
+            if REQUIRED:
                 raise
             pytest.skip(f"NOTHING IS TESTED ON POSTGRESQL: {error}")
         yield server
+
+
+@pytest.fixture(scope="session")
+def pgbouncer(postgres_server: PostgresServer) -> Iterator[PgBouncer]:
+    with running_pgbouncer(postgres_server) as bouncer:
+        yield bouncer
 
 
 @pytest.fixture(scope="session")

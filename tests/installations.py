@@ -13,21 +13,21 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from pegasus import samples
 from pegasus.access import service as access
 from pegasus.application import Application
-from pegasus.bootstrap import build, embedded, local_access, truth
+from pegasus.bootstrap import build, database_of, embedded, local_access, truth
 from pegasus.client import Client, ProblemError
 from pegasus.data_directory import data_directory
 from pegasus.documents import service as documents
 from pegasus.ingestion import intake
 from pegasus.ingestion import service as ingestion
 from pegasus.integrity.backup import back_up
-from pegasus.ports import RelationalStore
+from pegasus.ports import FileStore, RelationalStore
 from pegasus.server import serving_in_background
 from pegasus.settings import Settings, load_settings
 from pegasus.telemetry import configure_logging
@@ -133,6 +133,12 @@ def _leave_work(application: Application, workspace_id: str, made: dict[str, str
         )
 
 
+def truth_of(folder: Path) -> AbstractContextManager[tuple[RelationalStore, FileStore]]:
+    """Rows and files of an installation, wherever they are."""
+    settings = settings_for(folder)
+    return truth(folder, settings.files, database_of(settings))
+
+
 @contextmanager
 def stopped(folder: Path) -> Iterator[Application]:
     """Open stores and no worker, so that everything stays as it is."""
@@ -182,5 +188,5 @@ def silent(what: str, done: int, total: int) -> None:
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as scratch:
         fill(Path(scratch, "data"))
-        with truth(Path(scratch, "data")) as (store, originals):
+        with truth_of(Path(scratch, "data")) as (store, originals):
             print(back_up(store, originals, Path(sys.argv[1]).absolute(), progress=silent))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from itertools import count
@@ -23,9 +24,15 @@ _QUOTED_PASSWORD = "a-password%2Bthat%2Fnobody%20should%25see"
 _START_SECONDS = 60
 # Tests want speed, and no power cut of theirs comes between a commit and the disk.
 _OPTIONS = {"fsync": "off", "max_connections": "200", "shared_buffers": "32MB", "jit": "off", "timezone": "UTC"}
-# The server ends with whoever holds the other end of its standard input, even by kill -9, and leaves nothing. INT is
-# "fast": whoever is still connected is sent away.
-_AS_LONG_AS_WE = '"$@" & server=$!; read -r _; kill -INT $server; wait $server; rm -rf "$0"'
+# The server takes the shell's place and keeps its pid. What stays behind, no child of it, ends it and removes its place
+# ($0) as soon as nobody holds the other end of its standard input: when the tests end, even by kill -9. INT is "fast":
+# whoever is still connected is sent away.
+_AS_LONG_AS_WE = """
+exec 3<&0
+( { read -r _ <&3 || { kill -INT $$; n=0; while kill -0 $$ && [ $n -lt 200 ]; do sleep 0.1; n=$((n + 1)); done
+  rm -rf "$0"; }; } >/dev/null 2>&1 & )
+exec "$@" 3<&- </dev/null
+"""
 
 
 class Missing(Exception):
@@ -37,7 +44,9 @@ class PostgresServer:
     """``pegasus`` is an ordinary role, as it should be elsewhere: row-level security holds for it."""
 
     port: int
-    process: subprocess.Popen[bytes]
+    folder: Path
+    _start: Callable[[], subprocess.Popen[bytes]]
+    process: subprocess.Popen[bytes] | None = None
     _numbers: Iterator[int] = field(default_factory=count)
 
     def url(self, database: str) -> str:
@@ -53,6 +62,47 @@ class PostgresServer:
         name = f"test_{next(self._numbers)}"
         self.administer(SQL("CREATE DATABASE {} TEMPLATE {} OWNER pegasus"), name, template)
         return name
+
+    def rename(self, old: str, new: str) -> None:
+        """Whoever uses the database is sent away."""
+        self.administer(SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false"), old)
+        self.administer(SQL(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{old}'"))
+        self.administer(SQL("ALTER DATABASE {} RENAME TO {}"), old, new)
+        self.administer(SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true"), new)
+
+    def start(self) -> None:
+        """Raises ``RuntimeError`` when it does not answer after a while."""
+        self.process = self._start()
+        until = time.monotonic() + _START_SECONDS
+        while True:
+            try:
+                self.administer(SQL("SELECT 1"))
+            except psycopg.OperationalError as error:
+                if self.process.poll() is not None or time.monotonic() > until:
+                    raise RuntimeError(f"PostgreSQL did not start: {(self.folder / 'log').read_text()}") from error
+                time.sleep(0.05)
+            else:
+                return
+
+    def send(self, number: int) -> None:
+        """A signal to the server and to each process that it has made."""
+        for pid in self._pids():
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def kill(self) -> None:
+        """As when the power goes."""
+        assert self.process
+        children = self._pids()[1:]
+        self.send(signal.SIGKILL)
+        self.process.communicate(b"It has ended.\n", _START_SECONDS)
+        while any(_runs(pid) for pid in children):
+            time.sleep(0.02)
+
+    def _pids(self) -> list[int]:
+        assert self.process
+        pid = self.process.pid
+        return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
 
     def drop(self, name: str) -> None:
         self.administer(SQL("DROP DATABASE {} WITH (FORCE)"), name)
@@ -78,18 +128,23 @@ def running() -> Iterator[PostgresServer]:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         options = [f"-c{name}={value}" for name, value in _OPTIONS.items()]
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(
-                ["/bin/sh", "-c", _AS_LONG_AS_WE, folder,
-                 programs / "postgres", "-D", data, "-k", folder, "-h", "127.0.0.1", "-p", str(port), *options],
-                stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, cwd="/", **somebody,
-            )  # fmt: skip
+
+        def start() -> subprocess.Popen[bytes]:
+            with (folder / "log").open("ab") as log:
+                return subprocess.Popen(
+                    ["/bin/sh", "-c", _AS_LONG_AS_WE, folder,
+                     programs / "postgres", "-D", data, "-k", folder, "-h", "127.0.0.1", "-p", str(port), *options],
+                    stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, cwd="/", **somebody,
+                )  # fmt: skip
+
+        server = PostgresServer(port, folder, start)
         try:
-            server = PostgresServer(port, process)
-            _wait_for(server, folder / "log")
+            server.start()
+            server.administer(SQL("CREATE ROLE pegasus LOGIN PASSWORD " + repr(PASSWORD).replace('"', "'")))
             yield server
         finally:
-            process.communicate(timeout=_START_SECONDS)
+            if server.process:
+                server.process.communicate(timeout=_START_SECONDS)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -110,14 +165,8 @@ def _run(command: list[object], somebody: dict[str, object]) -> None:
         raise RuntimeError(f"{command[0]} failed: {done.stderr}")
 
 
-def _wait_for(server: PostgresServer, log: Path) -> None:
-    until = time.monotonic() + _START_SECONDS
-    while True:
-        try:
-            server.administer(SQL("CREATE ROLE pegasus LOGIN PASSWORD " + repr(PASSWORD).replace('"', "'")))
-        except psycopg.OperationalError as error:
-            if server.process.poll() is not None or time.monotonic() > until:
-                raise RuntimeError(f"PostgreSQL did not start: {log.read_text()}") from error
-            time.sleep(0.05)
-        else:
-            return
+def _runs(pid: int) -> bool:
+    """Whether a process is there and not only waits for its parent to notice its end."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False

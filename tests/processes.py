@@ -9,22 +9,26 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from tier import environment_of
+
 from pegasus.client import Client, local_key
 
 PEGASUS = str(Path(sys.executable).with_name("pegasus"))
 
 
-def environment(settings: Mapping[str, str] = {}) -> dict[str, str]:
-    """The test's environment with Pegasus' settings replaced; the quick embedder unless told otherwise."""
+def environment(data: Path | None = None, settings: Mapping[str, str] = {}) -> dict[str, str]:
+    """The test's environment with Pegasus' settings replaced, for this data directory; the quick embedder unless told
+    otherwise."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PEGASUS_")}
-    return {**kept, "PEGASUS_EMBEDDER": "hash", "PEGASUS_LOG_LEVEL": "warning", **settings}
+    usual = {"PEGASUS_EMBEDDER": "hash", "PEGASUS_LOG_LEVEL": "warning"}
+    return {**kept, **usual, **environment_of(data), **settings}
 
 
 def command(data: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """One command, to its end."""
     return subprocess.run(
         [PEGASUS, *arguments, "--data", str(data)],
-        env=environment(settings), capture_output=True, text=True, check=False, timeout=100,
+        env=environment(data, settings), capture_output=True, text=True, check=False, timeout=100,
     )  # fmt: skip
 
 
@@ -52,7 +56,8 @@ class ServerProcess:
         with self._log.open("a") as log:
             self.process = subprocess.Popen(
                 [PEGASUS, "up", "--port", "0", "--data", str(self.data)],
-                env=environment(self._settings), stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True,
+                env=environment(self.data, self._settings), stdout=subprocess.PIPE, stderr=log, text=True,
+                start_new_session=True,
             )  # fmt: skip
 
     def wait_ready(self) -> bool:

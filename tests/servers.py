@@ -1,6 +1,7 @@
 """The servers of the server tier, from wheels: each in a process of its own on loopback, with files that go away.
 
-Where one cannot be started the tests that need it are skipped, loudly; with CI set in the environment they fail.
+Where one is missing the tests that need it are skipped, loudly; with CI set in the environment, and where the server
+tier itself is tested, they fail.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from pegasus.identifiers import new_id
 
 START_SECONDS, START_ATTEMPTS = 90, 3
 PASSWORD = "pässword-never-to-be-seen"
+ON_SERVERS = os.environ.get("PEGASUS_TEST_TIER") == "server"
+REQUIRED = ON_SERVERS or bool(os.environ.get("CI"))
 
 
 def needs(module: str, what: str) -> None:
@@ -40,7 +43,7 @@ def needs(module: str, what: str) -> None:
 
 def _missing(what: str) -> None:
     reason = f"{what} is not installed: no test of its server is run."
-    if os.environ.get("CI"):
+    if REQUIRED:
         pytest.fail(reason)
     pytest.skip(reason)
 
@@ -51,22 +54,29 @@ def free_port() -> int:
         return port
 
 
+# The server takes the shell's place and keeps its pid. What stays behind, no child of it, ends it and takes away what
+# it leaves ($0) as soon as nobody holds the other end of its standard input: when the tests end, even by kill -9.
+_AS_LONG_AS_WE = (
+    'exec 3<&0; ( { read -r _ <&3 || { kill -KILL $$; rm -f $0; }; } >/dev/null 2>&1 & ); exec "$@" 3<&- </dev/null'
+)
+
+
 class Process:
     """A server's process: started, stopped, killed, frozen, and started again on the same files and port."""
 
     def __init__(
-        self, command: Sequence[str], folder: Path, answers: Callable[[], bool], environment: dict[str, str] = {}
+        self, command: Sequence[str], folder: Path, answers: Callable[[], bool], leaves: Sequence[str] = ()
     ) -> None:
-        self._command, self._folder, self._answers = list(command), folder, answers
-        self._environment = environment
+        """``leaves``: the files outside of its folder that it does not take away when it is killed."""
+        self._command, self._folder, self._answers, self._leaves = list(command), folder, answers, leaves
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         with (self._folder / "output.log").open("ab") as output:
             self._process = subprocess.Popen(
-                self._command, cwd=self._folder, env={**os.environ, **self._environment},
-                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                ["/bin/sh", "-c", _AS_LONG_AS_WE, " ".join(self._leaves), *self._command], cwd=self._folder,
+                stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT,
             )  # fmt: skip
         until = time.monotonic() + START_SECONDS
         while not self._answers():
@@ -86,7 +96,10 @@ class Process:
     def kill(self) -> None:
         if self._process:
             self._process.kill()
-            self._process.wait(20)
+            self._process.communicate(b"It has ended.\n", 20)
+            self._process = None
+            for name in self._leaves:
+                Path(name).unlink(missing_ok=True)
 
 
 S = TypeVar("S", "BoltServer", "ChromaServer", "S3Server")
@@ -236,15 +249,18 @@ def _s3_server(folder: Path) -> S3Server:
     (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
     roles = ("master", "volume", "filer", "s3")
     ports = {option: free_port() for role in roles for option in (f"{role}.port", f"{role}.port.grpc")}
+    # In its folder, where it is at work; the others have a fixed place in /tmp, where a killed server leaves them.
+    sockets = [f"-{role}.localSocket={role}.sock" for role in ("filer", "s3")]
     process = Process(
         [
-            str(_WEED), "server", "-dir", str(folder / "data"), "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-volume.max=0",
-            "-master.volumeSizeLimitMB=64", "-master.telemetry=false", "-master.telemetry.url=http://127.0.0.1:9/",
+            str(_WEED), "-logdir=.", "server", "-dir", str(folder / "data"), "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
+            "-volume.max=0", "-master.volumeSizeLimitMB=64", "-master.telemetry=false", "-master.telemetry.url=http://127.0.0.1:9/",
             "-s3", "-s3.config", str(folder / "s3.json"), "-s3.port.iceberg=0", "-s3.port.lance=0",
-            "-s3.autoCreateBucket=false", *(f"-{option}={port}" for option, port in ports.items()),
+            "-s3.autoCreateBucket=false", *sockets, *(f"-{option}={port}" for option, port in ports.items()),
         ],
         folder,
         lambda: _listens(ports["s3.port"]),
+        [f"/tmp/seaweedfs-{role}-grpc-{ports[f'{role}.port.grpc']}.sock" for role in roles],
     )  # fmt: skip
     return S3Server(process, ports["s3.port"])
 

@@ -6,12 +6,15 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
+from pegasus.adapters.ladybug import LadybugGraphStore
 from pegasus.adapters.sqlite import SqliteRelationalStore, SqliteTransaction
 from pegasus.application import Application
+from pegasus.errors import NotFound
 from pegasus.identifiers import sha256_hex
 from pegasus.ingestion import repository
 from pegasus.ports import Transaction
@@ -98,9 +101,9 @@ def _files(tx: Transaction, application: Application) -> Iterator[str]:
     wanted += [json.loads(payload)["file_key"] for payload in unpacking]  # A failed archive is kept for a retry.
     yield from _between("files", application.files.stored_keys(), wanted)
     for row in tx.all("SELECT file_key, sha256 FROM document_versions WHERE file_key IS NOT NULL"):
-        path = application.settings.data / "files" / row["file_key"]
-        if path.is_file() and sha256_hex(path.read_bytes()) != row["sha256"]:
-            yield f"files: {row['file_key']} has other bytes than its row says"
+        with suppress(NotFound), application.files.path(row["file_key"]) as path:
+            if sha256_hex(path.read_bytes()) != row["sha256"]:
+                yield f"files: {row['file_key']} has other bytes than its row says"
 
 
 def _words(application: Application, workspace_id: str) -> Iterator[str]:
@@ -157,14 +160,16 @@ def _words_of_sqlite(application: Application, workspace_id: str) -> Iterator[st
 
 
 def _vectors(tx: Transaction, application: Application, workspace_id: str) -> Iterator[str]:
-    # The port tells which passages there are, not their vectors, so this looks into the adapter.
-    store: Any = application.search._vectors
     ids = _column(tx, "SELECT id FROM passages WHERE workspace_id = :w", w=workspace_id)
-    yield from _between("vectors", [id_ for some, _ in store.pages(workspace_id) for id_ in some], ids)
+    found = [
+        (id_, vector)
+        for some, vectors in application.search._vectors.pages(workspace_id)
+        for id_, vector in zip(some, vectors, strict=True)
+    ]
+    yield from _between("vectors", [id_ for id_, _ in found], ids)
     wanted = repository.embeddings(tx, ids)
-    found = store._collection(workspace_id).get(ids=ids, include=["embeddings"]) if ids else {"ids": []}
-    for number, id_ in enumerate(found["ids"]):
-        if id_ not in wanted or not np.allclose(found["embeddings"][number], wanted[id_], atol=1e-6):
+    for id_, vector in found:
+        if id_ in ids and (id_ not in wanted or not np.allclose(vector, wanted[id_], atol=1e-6)):
             yield f"vectors: {id_} is another vector than the embedding's row"
 
 
@@ -196,14 +201,30 @@ def _graph(tx: Transaction, application: Application, workspace_id: str) -> Iter
     for pattern, wanted in edges.items():
         query = pattern.replace("(:", "(s:", 1).replace("(:", "(t:", 1)
         for direction in (query, _reversed(query)):
-            rows = store._read(
-                f"MATCH {direction} WHERE s.workspace = $workspace RETURN s.id, t.id", {"workspace": workspace_id}
-            )
-            yield from _between(f"graph: {direction}", map(tuple, rows), wanted)
-    # And as the application asks, from the entity back to its passages; its own question has a limit.
-    backwards = "MATCH (e:Entity {id: $id}) MATCH (e)<-[:MENTIONS]-(p:Passage) RETURN p.id"
-    asked = [(row[0], id_) for id_ in entities for row in store._read(backwards, {"id": id_})]
-    yield from _between("graph: from the entity", asked, mentions)
+            asked = f"MATCH {direction} WHERE s.workspace = $workspace RETURN s.id, t.id"
+            yield from _between(f"graph: {direction}", graph_rows(store, asked, workspace=workspace_id), wanted)
+    if isinstance(store, LadybugGraphStore):
+        # And as the application asks, from the entity back to its passages; its own question has a limit.
+        backwards = "MATCH (e:Entity {id: $id}) MATCH (e)<-[:MENTIONS]-(p:Passage) RETURN p.id"
+        found = [(row[0], id_) for id_ in entities for row in graph_rows(store, backwards, id=id_)]
+        yield from _between("graph: from the entity", found, mentions)
+
+
+def change_graph(store: Any, cypher: str, **parameters: Any) -> None:
+    """As only somebody else can, who writes with another program."""
+    if isinstance(store, LadybugGraphStore):
+        with store._write() as connection:
+            connection.execute(cypher, parameters)
+    else:
+        store._transact(lambda tx: tx.all(cypher, **parameters))
+
+
+def graph_rows(store: Any, cypher: str, **parameters: Any) -> list[tuple[Any, ...]]:
+    """What a graph answers to a question that its port does not have."""
+    if isinstance(store, LadybugGraphStore):
+        return [tuple(row) for row in store._read(cypher, parameters)]
+    rows: list[tuple[Any, ...]] = store._transact(lambda tx: tx.all(cypher, **parameters))
+    return rows
 
 
 def _reversed(query: str) -> str:

@@ -62,6 +62,7 @@ class DependencyState(Schema):
     ready: bool
     latency_ms: float
     detail: str | None = None
+    required: bool = True  # Without the others Pegasus serves as before, if less well.
 
 
 class Readiness(Schema):
@@ -95,6 +96,7 @@ def create_api(application: Application) -> FastAPI:
     api.add_middleware(BodyLimit, max_body_bytes=limit)
     api.add_middleware(KeyGate, application=application)
     guard(api, application.settings)
+    api.add_middleware(Draining, application=application)
     api.add_middleware(AccessLog)
     if application.settings.otlp_endpoint:
         api.add_middleware(RequestSpans)
@@ -102,8 +104,30 @@ def create_api(application: Application) -> FastAPI:
     return api
 
 
+def create_probes(application: Application) -> FastAPI:
+    """What a process answers that serves no users: whether it is alive and well, and what it measures."""
+    probes = FastAPI(title="Pegasus", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
+    probes.state.application = application
+    probes.add_api_route("/health", _lively)
+    probes.add_api_route("/ready", _ready)
+    probes.add_api_route("/metrics", usage.read_metrics)
+    _handle_errors(probes)
+    guard(probes, application.settings)
+    probes.add_middleware(AccessLog)
+    return probes
+
+
+def _lively(app: App, response: Response) -> Health:
+    """Alive, and not hung: a worker whose steps hang for good is better started again."""
+    check = app.checks.get("workers")
+    if check and _state_of("workers", check).detail:
+        response.status_code = 503
+        return Health(status="stuck")
+    return Health()
+
+
 async def _health() -> Health:
-    """Alive, without touching a dependency."""
+    """Alive, without touching a dependency, nor waiting for a thread that others hold."""
     return Health()
 
 
@@ -111,11 +135,12 @@ async def _ready(app: App, response: Response) -> Readiness:
     """Whether each dependency answers, and how fast."""
     states = [await on_thread(_state_of, name, check) for name, check in app.checks.items()]
     ready = all(state.ready for state in states) and not app.stopping.is_set()
+    states += [_state_of(name, check, required=False) for name, check in app.optional.items()]
     response.status_code = 200 if ready else 503
     return Readiness(ready=ready, dependencies=states)
 
 
-def _state_of(name: str, check: Any) -> DependencyState:
+def _state_of(name: str, check: Any, *, required: bool = True) -> DependencyState:
     begun = time.perf_counter()
     detail = None
     try:
@@ -125,7 +150,7 @@ def _state_of(name: str, check: Any) -> DependencyState:
     except Exception as error:  # noqa: BLE001 - whatever it is, the dependency is not ready, and that is the answer.
         detail = f"{type(error).__name__}: {error}"
     latency_ms = round((time.perf_counter() - begun) * 1000, 2)
-    return DependencyState(name=name, ready=detail is None, latency_ms=latency_ms, detail=detail)
+    return DependencyState(name=name, ready=detail is None, latency_ms=latency_ms, detail=detail, required=required)
 
 
 def _handle_errors(api: FastAPI) -> None:
@@ -269,6 +294,21 @@ def _route_of(scope: Scope) -> tuple[str, str]:
 def _measure(scope: Scope, status: int, seconds: float) -> None:
     method, route = _route_of(scope)
     metrics.HTTP_SECONDS.labels(method, route, str(status)).observe(seconds)
+
+
+class Draining:
+    """Closes each connection with its answer once the process is to stop, so that its client goes to another one."""
+
+    def __init__(self, app: ASGIApp, application: Application) -> None:
+        self._app, self._application = app, application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def closing(message: Message) -> None:
+            if message["type"] == "http.response.start" and self._application.stopping.is_set():
+                message["headers"] = [*message.get("headers", []), (b"connection", b"close")]
+            await send(message)
+
+        await self._app(scope, receive, closing)
 
 
 class AccessLog:

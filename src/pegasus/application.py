@@ -12,7 +12,7 @@ from pegasus.graph.service import GraphService
 from pegasus.integrity.service import IntegrityService
 from pegasus.jobs.reaper import Reaper
 from pegasus.jobs.runner import InProcessSignal, LaneWorker
-from pegasus.ports import FileStore, GraphStore, RelationalStore, VectorStore
+from pegasus.ports import FileStore, GraphStore, JobQueue, JobSignal, RelationalStore, VectorStore
 from pegasus.search.service import SearchService
 from pegasus.settings import Settings
 
@@ -36,7 +36,7 @@ class Application:
     settings: Settings
     relational: RelationalStore
     files: FileStore
-    signal: InProcessSignal
+    signal: JobSignal  # What tells of new jobs.
     workers: tuple[LaneWorker, ...]
     reaper: Reaper
     doorkeeper: Doorkeeper
@@ -46,4 +46,8 @@ class Application:
     integrity: IntegrityService
     checks: Mapping[str, Callable[[], None]]  # What readiness asks; each raises ``Unavailable``.
     close: Callable[[], None]
+    wakes: InProcessSignal  # What the workers of this process wait for.
+    # What readiness tells of, too, and Pegasus does without.
+    optional: Mapping[str, Callable[[], None]] = field(default_factory=dict)
+    queue: JobQueue | None = None  # None: all the workers are in this process.
     stopping: threading.Event = field(default_factory=threading.Event)

@@ -7,9 +7,10 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +26,7 @@ from pegasus.chat.service import ChatService
 from pegasus.data_directory import KEY_FILE, data_directory, is_abandoned, replacing
 from pegasus.documents import service as documents
 from pegasus.domain import Lane, Rate, Source
-from pegasus.errors import Conflict, Misconfigured, NotFound, Unavailable
+from pegasus.errors import Conflict, Misconfigured, NotFound, PegasusError, Unavailable
 from pegasus.graph.service import GraphService
 from pegasus.ingestion.service import EntityFinder, Indexer
 from pegasus.ingestion.tasks import IngestTask, UnpackTask
@@ -38,25 +39,39 @@ from pegasus.integrity.service import IntegrityService
 from pegasus.integrity.tasks import EraseTask, RepairTask
 from pegasus.integrity.workspaces import EraseWorkspaceTask
 from pegasus.jobs import service as jobs
+from pegasus.jobs.dispatcher import Dispatcher, publishing_what_is_due
+from pegasus.jobs.protection import protecting
 from pegasus.jobs.reaper import Chore, Reaper
 from pegasus.jobs.runner import InProcessSignal, LaneSettings, LaneWorker, Task
 from pegasus.memory import limit_arenas, release_freed_memory
-from pegasus.migrations import HEAD
-from pegasus.ports import Embedder, FileStore, GraphStore, RelationalStore, SourceReader, VectorStore
+from pegasus.migrations import HEAD, plan
+from pegasus.ports import (
+    Cache,
+    Embedder,
+    FileStore,
+    GraphStore,
+    JobQueue,
+    Progress,
+    RateLimiter,
+    RelationalStore,
+    SourceReader,
+    VectorStore,
+)
+from pegasus.search.questions import Questions
 from pegasus.search.service import SearchService
 from pegasus.settings import Settings
 from pegasus.sources import schemas as sources
 from pegasus.sources.scheduler import scheduling
 from pegasus.sources.tasks import SourceTask
-from pegasus.store_urls import Bucket, GraphServer, VectorServer
+from pegasus.store_urls import Bucket, GraphServer, RedisAddress, VectorServer
 from pegasus.text.entities import find_mentions
 from pegasus.text.feed import ReadFeed
+from pegasus.time_limits import TimedChecks
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from pegasus.integrity.archive import Manifest
-    from pegasus.integrity.backup import Progress
     from pegasus.integrity.drill import Drill
     from pegasus.integrity.encryption import Opened
     from pegasus.integrity.restore import Restored
@@ -68,6 +83,15 @@ _STOP_SECONDS = 7.0
 _ROWS_FILE = "pegasus.sqlite3"
 
 
+class Role(StrEnum):
+    """What a process does that shares its stores with others."""
+
+    API = "api"
+    WORKER = "worker"
+    SCHEDULER = "scheduler"
+    COMMAND = "command"  # Serves one command of its own.
+
+
 @contextmanager
 def embedded(settings: Settings, *, scheduled: bool = False) -> Iterator[Application]:
     """The whole of Pegasus in this process, with its workers running: on the stores of the data directory, and on the
@@ -75,6 +99,13 @@ def embedded(settings: Settings, *, scheduled: bool = False) -> Iterator[Applica
 
     ``scheduled``: sources run by themselves, which is not for a process that lives for one command.
     """
+    if settings.broker:
+        # It would take back what the others' workers have in hand.
+        raise Misconfigured(
+            "REDIS_URL says that these stores are shared by pegasus api, worker and scheduler, and a process that does"
+            " everything wants them for itself.",
+            hint="Start those, or unset REDIS_URL.",
+        )
     with data_directory(settings.data) as directory:
         application = build(settings, directory)
         try:
@@ -91,26 +122,136 @@ def embedded(settings: Settings, *, scheduled: bool = False) -> Iterator[Applica
 
 def _stop(application: Application) -> None:
     """Finish what is in hand within ``_STOP_SECONDS`` all told, then close the stores."""
-    application.stopping.set()
-    application.reaper.ask_to_stop()
-    for worker in application.workers:
-        worker.ask_to_stop()
-    until = time.monotonic() + _STOP_SECONDS
-    in_time = [worker.join(until - time.monotonic()) for worker in application.workers]
-    application.reaper.join(until - time.monotonic())
+    in_time = _drain(application, _STOP_SECONDS)
     application.close()
-    if not all(in_time):
+    if not in_time:
         # Closing has cut off the file that was being read; its worker now hands the job back.
         log.warning("bootstrap.stopped_late", seconds=_STOP_SECONDS)
 
 
-def open_stores(settings: Settings, directory: Path, revision: str = HEAD) -> Stores:
+def _drain(application: Application, seconds: float) -> bool:
+    """Begin nothing more, and wait for what is in hand; whether it was finished in time."""
+    application.stopping.set()
+    application.reaper.ask_to_stop()
+    for worker in application.workers:
+        worker.ask_to_stop()
+    until = time.monotonic() + seconds
+    in_time = [worker.join(until - time.monotonic()) for worker in application.workers]
+    application.reaper.join(until - time.monotonic())
+    return all(in_time)
+
+
+@contextmanager
+def distributed(settings: Settings, role: Role) -> Iterator[Application]:
+    """One process of several that share their stores; it keeps nothing but passing files of its own.
+
+    Nothing is taken back at its start: others are at work, and leases alone tell what nobody does any more.
+    """
+    _need_servers(settings, role)
+    os.umask(0o077)
+    with tempfile.TemporaryDirectory(prefix="pegasus-") as folder:
+        application = build(settings, Path(folder), role)
+        with closing(application), _at_work(application, role):
+            release_freed_memory()
+            yield application
+
+
+def _need_servers(settings: Settings, role: Role) -> None:
+    wanted = (
+        ("DATABASE_URL", settings.database_url, "rows in a file are for one process"),
+        ("REDIS_URL", settings.redis_url, "workers are told through it that there is work"),
+        ("PEGASUS_VECTORS_URL", settings.vectors_url, "two processes on one Chroma directory lose embeddings silently"),
+        ("PEGASUS_GRAPH_URL", settings.graph_url, "a graph in a file is for one process"),
+        ("PEGASUS_FILES_URL", settings.files_url, "what one process stores the others read: a bucket or shared folder"),
+    )
+    if missing := [f"{name} ({why})" for name, given, why in wanted if not given]:
+        raise Misconfigured(
+            f"pegasus {role} shares its stores with other processes and lacks {'; '.join(missing)}.",
+            hint="Set what is missing, or run everything in one process: pegasus up",
+        )
+    _need("celery", "REDIS_URL", "server")
+
+
+@contextmanager
+def _at_work(application: Application, role: Role) -> Iterator[None]:
+    """All that a role does by itself, for the length of the block; then what is in hand is finished or handed back."""
+    settings, queue, signal = application.settings, application.queue, application.signal
+    if queue is None or not isinstance(signal, Dispatcher):
+        raise TypeError("a process of several needs a queue")
+    _check_connections(application)
+    with suppress(Unavailable):  # Without a broker what is accepted waits, and starts when it is back.
+        queue.ping()
+    with application.relational.write() as tx:
+        access.ensure_workspace(tx)  # From its first start on an installation has one.
+    with ExitStack() as running:
+        running.enter_context(signal.running())
+        match role:
+            case Role.API | Role.COMMAND:
+                if settings.operator_key:
+                    with application.relational.write() as tx:
+                        access.ensure_operator_key(tx, settings.operator_key.get_secret_value())
+            case Role.WORKER:
+                if agent := os.environ.get("ECS_AGENT_URI"):
+                    from pegasus.adapters.ecs_protection import EcsScaleInProtection
+
+                    is_busy = partial(_any_busy, application.workers)
+                    running.enter_context(protecting(EcsScaleInProtection(agent), is_busy))
+                for worker in application.workers:
+                    worker.start()
+                running.callback(_hand_back, application)
+                running.enter_context(queue.consume(list(settings.slots), application.wakes.notify))
+            case Role.SCHEDULER:
+                application.reaper.start()
+                running.callback(_drain, application, _STOP_SECONDS)
+                running.enter_context(scheduling(application.relational, signal))
+                running.enter_context(publishing_what_is_due(application.relational, queue))
+        yield
+
+
+def _check_connections(application: Application) -> None:
+    """Raises ``Misconfigured`` where PostgreSQL has fewer connections than the processes would take."""
+    budget, processes = application.relational.connection_budget(), application.settings.expected_processes
+    # A pooler's own limits cannot be asked for, and it makes few connections of many.
+    if budget is None or budget.suffices(processes):
+        return
+    raise Misconfigured(
+        f"{processes} processes with {budget.each} connections each need {budget.each * processes}, and PostgreSQL has"
+        f" {budget.available} for them.",
+        hint="Lower PEGASUS_DATABASE_CONNECTIONS or PEGASUS_EXPECTED_PROCESSES, raise max_connections, or put a pooler"
+        " such as PgBouncer between.",
+    )
+
+
+def _any_busy(workers: tuple[LaneWorker, ...]) -> bool:
+    return any(worker.is_busy for worker in workers)
+
+
+def _hand_back(application: Application) -> None:
+    """Finish what is in hand; what takes longer than there is time others start at once, not after its lease."""
+    if _drain(application, application.settings.drain_seconds):
+        return
+    for worker in application.workers:
+        if worker.alive:
+            try:
+                jobs_left = worker.hand_back()
+            except PegasusError as error:  # The leases end by themselves.
+                log.warning("bootstrap.not_handed_back", lane=worker.lane, detail=error.detail)
+            else:
+                log.warning("bootstrap.handed_back", lane=worker.lane, jobs=jobs_left)
+                application.signal.notify(worker.lane)
+            worker.leave()
+
+
+def open_stores(settings: Settings, directory: Path, revision: str | None = HEAD) -> Stores:
     """The stores that the settings name, the others in a directory, made where they are missing; with the schema at a
-    revision. Raises ``Misconfigured``."""
+    revision, or with None as it is, if this code runs on it. Raises ``Misconfigured``."""
     with ExitStack() as opened:
         files = _open_files(settings.files, directory)
         relational = opened.enter_context(closing(_open_relational(directory, database_of(settings))))
-        relational.migrate(revision)
+        if revision:
+            relational.migrate(revision)
+        else:
+            plan.require(relational)
         vectors = opened.enter_context(closing(_open_vectors(settings.vector_server, directory)))
         graph = opened.enter_context(closing(_open_graph(settings.graph_server, directory)))
         opened.pop_all()
@@ -138,7 +279,8 @@ def _open_vectors(server: VectorServer | None, directory: Path) -> VectorStore:
     if server:
         from pegasus.adapters.chroma_server import ChromaServerVectorStore
 
-        return ChromaServerVectorStore(server.url)
+        return ChromaServerVectorStore(server.url, server.database)
+    _need("chromadb", "A data directory with vectors", "embedded", "set PEGASUS_VECTORS_URL")
     from pegasus.adapters.chroma import ChromaVectorStore
 
     return ChromaVectorStore(directory / "vectors")
@@ -146,6 +288,7 @@ def _open_vectors(server: VectorServer | None, directory: Path) -> VectorStore:
 
 def _open_graph(server: GraphServer | None, directory: Path) -> GraphStore:
     if server is None:
+        _need("ladybug", "A data directory with a graph", "embedded", "set PEGASUS_GRAPH_URL")
         from pegasus.adapters.ladybug import LadybugGraphStore
 
         return LadybugGraphStore(directory / "graph.ladybug")
@@ -162,11 +305,39 @@ def _open_graph(server: GraphServer | None, directory: Path) -> GraphStore:
     return BoltGraphStore(server.address, auth, database=server.database)
 
 
-def _need(module: str, setting: str, extra: str) -> None:
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What processes share where there is a Redis, and else have each for itself."""
+
+    limiter: RateLimiter
+    cache: Cache | None = None
+    checks: Mapping[str, Callable[[], None]] = field(default_factory=dict)
+    close: Callable[[], None] = lambda: None
+
+
+def _open_shared(server: RedisAddress | None) -> _Shared:
+    from pegasus.adapters.memory_limiter import InMemoryRateLimiter
+
+    if server is None:
+        return _Shared(InMemoryRateLimiter())
+    _need("redis", "PEGASUS_CACHE_URL", "server")
+    from pegasus.adapters.redis_cache import RedisCache
+    from pegasus.adapters.redis_connection import RedisConnection
+    from pegasus.adapters.redis_limiter import RedisRateLimiter
+
+    redis = RedisConnection(
+        server.host, server.port, user=server.user, password=server.password, tls=server.tls,
+        database=server.database, cluster=server.cluster,
+    )  # fmt: skip
+    limiter = RedisRateLimiter(redis, otherwise=InMemoryRateLimiter())
+    return _Shared(limiter, RedisCache(redis), {"cache": redis.check}, redis.close)
+
+
+def _need(module: str, what: str, extra: str, otherwise: str = "unset the setting") -> None:
     if importlib.util.find_spec(module) is None:
         raise Misconfigured(
-            f"{setting} needs {module}, which is not installed.",
-            hint=f"Install it: pip install 'pegasus[{extra}]'; or unset the setting.",
+            f"{what} needs {module}, which is not installed.",
+            hint=f"Install it: pip install 'pegasus[{extra}]'; or {otherwise}.",
         )
 
 
@@ -198,14 +369,30 @@ def truth(
 ) -> Iterator[tuple[RelationalStore, FileStore]]:
     """Rows and original files, whoever holds the data directory: of these, unlike of vectors and graph, there may be
     more users at a time. Raises ``NotFound`` where there are none."""
+    with _rows(directory, database) as relational:
+        if database:  # Which others may use as well, of an older version.
+            if not relational.tables():
+                raise NotFound(
+                    "There is nothing in the database yet.",
+                    hint="Check DATABASE_URL. A new database gets its tables by: pegasus schema upgrade",
+                )
+            plan.require(relational)
+        else:
+            relational.migrate(HEAD)
+        yield relational, _open_files(files, directory)
+
+
+def rows(settings: Settings) -> AbstractContextManager[RelationalStore]:
+    """The rows alone, their schema left as it is. Raises ``NotFound`` where there are none."""
+    return _rows(settings.data, database_of(settings))
+
+
+@contextmanager
+def _rows(directory: Path, database: Database | None) -> Iterator[RelationalStore]:
     if not database and not (directory / _ROWS_FILE).is_file():
         raise NotFound(f"There is nothing in {directory} yet.", hint="Give another directory with --data.")
-    relational = _open_relational(directory, database)
-    try:
-        relational.migrate(HEAD)
-        yield relational, _open_files(files, directory)
-    finally:
-        relational.close()
+    with closing(_open_relational(directory, database)) as relational:
+        yield relational
 
 
 def restore(settings: Settings, archive: Opened, manifest: Manifest, progress: Progress) -> Restored:
@@ -267,16 +454,24 @@ def _beside(directory: Path) -> Iterator[Path]:
         yield held
 
 
-def build(settings: Settings, directory: Path) -> Application:
-    """Open the stores, at the newest schema, and put the services on them; nothing runs yet."""
+def build(settings: Settings, directory: Path, role: Role | None = None) -> Application:
+    """Open the stores and put the services on them; nothing runs yet.
+
+    ``role``: None is for a process that does everything, and brings the schema forward. Of several processes none does:
+    others, of an older version, may be at work.
+    """
     from pegasus.adapters.extractive import ExtractiveAgent
     from pegasus.adapters.kreuzberg import KreuzbergTextExtractor
-    from pegasus.adapters.memory_limiter import InMemoryRateLimiter
 
     limit_arenas()
-    stop_tracing = tracing.start(settings.otlp_endpoint, settings.trace_ratio) if settings.otlp_endpoint else None
-    stores = open_stores(settings, directory)
+    stores = open_stores(settings, directory, None if role else HEAD)
     relational, vectors, graph, files = stores.relational, stores.vectors, stores.graph, stores.files
+    try:
+        _refuse_lost_rows(stores)
+    except BaseException:
+        stores.close()
+        raise
+    stop_tracing = tracing.start(settings.otlp_endpoint, settings.trace_ratio) if settings.otlp_endpoint else None
     if graph.lost_its_end:
         log.warning("bootstrap.graph_lost_its_end", next="It is made anew from the rows, by a job.")
         with relational.write() as tx:
@@ -285,7 +480,11 @@ def build(settings: Settings, directory: Path) -> Application:
         timeout_seconds=settings.parse_timeout_seconds, memory_bytes=settings.parse_memory_bytes
     )
     embedder = _embedder(settings)
-    signal = InProcessSignal()
+    queue = _open_queue(settings) if role else None
+    slots = {None: dict.fromkeys(Lane, 1), Role.WORKER: settings.slots}.get(role, {})
+    # Where a scheduler sees to what was lost, nobody has to look by themselves.
+    wakes = InProcessSignal(slots, None) if queue else InProcessSignal()
+    signal = Dispatcher(queue) if queue else wakes
     indexer = Indexer(relational, vectors, graph, embedder, _entity_finder(settings))
 
     def new_check() -> Check:
@@ -306,13 +505,33 @@ def build(settings: Settings, directory: Path) -> Application:
         "source": SourceTask(relational, files, open_reader, signal, settings.max_upload_bytes),
     }
     lane_settings = LaneSettings(settings.job_max_attempts, settings.job_lease_seconds, settings.job_step_seconds)
-    workers = tuple(LaneWorker(lane, relational, tasks, signal, lane_settings, release_freed_memory) for lane in Lane)
-    search = SearchService(relational, vectors, graph, embedder)
+    workers = tuple(
+        LaneWorker(lane, relational, tasks, wakes, lane_settings, release_freed_memory)
+        for lane, number in slots.items()
+        for _ in range(number)
+    )
+    shared = _open_shared(settings.cache_server)
+    search = SearchService(relational, vectors, graph, Questions(embedder, shared.cache))
+    checks: dict[str, Callable[[], None]] = {"relational": partial(_check_rows, relational)}
+    if role is not Role.SCHEDULER:
+        checks |= {"vectors": vectors.ping, "graph": graph.ping, "files": files.ping, "search": search.check}
+    if workers:
+        checks["workers"] = _all_at_work(workers)
+    # The API accepts without a broker: it must not be taken out of service for that.
+    if queue and role in (Role.WORKER, Role.SCHEDULER):
+        checks["broker"] = queue.ping
     rates = Rates(Rate.parse(settings.rate_limit), Rate.parse(settings.ask_rate_limit))
 
+    timed, optional = TimedChecks(checks), TimedChecks(shared.checks)
+
     def close() -> None:
+        timed.close()
+        optional.close()
         search.close()
+        shared.close()
         extractor.close()
+        if queue:
+            queue.close()
         stores.close()
         if stop_tracing:
             stop_tracing()
@@ -323,22 +542,60 @@ def build(settings: Settings, directory: Path) -> Application:
         files=files,
         signal=signal,
         workers=workers,
-        doorkeeper=Doorkeeper(relational, InMemoryRateLimiter(), rates, shared=settings.database_url is not None),
+        doorkeeper=Doorkeeper(
+            relational, shared.limiter, rates, shared=role is not None or settings.database_url is not None
+        ),
         reaper=Reaper(relational, _chores(settings, purging=vectors.purges and graph.purges)),
         search=search,
         chat=ChatService(relational, search, ExtractiveAgent(embedder)),
         graph=GraphService(relational, graph),
-        integrity=IntegrityService(new_check),
-        checks={
-            "relational": relational.ping,
-            "vectors": vectors.ping,
-            "graph": graph.ping,
-            "files": files.ping,
-            "search": search.check,
-            "workers": _all_at_work(workers),
-        },
+        integrity=IntegrityService(new_check, relational.connection_budget),
+        checks=timed,
+        wakes=wakes,
+        queue=queue,
         close=close,
+        optional=optional,
     )
+
+
+def _open_queue(settings: Settings) -> JobQueue:
+    from pegasus.adapters.celery_queue import CeleryJobQueue
+
+    if settings.broker is None:
+        raise Misconfigured("There is no broker.", hint="Set REDIS_URL.")
+    return CeleryJobQueue(settings.broker)
+
+
+def _refuse_lost_rows(stores: Stores) -> None:
+    """Rows that are gone must not be taken for a first start: whatever the other stores hold would be lost without a
+    word, in their sight. Raises ``Misconfigured``."""
+    with stores.relational.read() as tx:
+        if access.any_workspace(tx):
+            return
+    holding: Mapping[str, Callable[[], bool]] = {
+        "vectors": stores.vectors.holds_anything,
+        "graph": stores.graph.holds_anything,
+        "files": lambda: any(True for _ in stores.files.stored_keys()),
+    }
+    full = []
+    for name, holds_anything in holding.items():
+        try:
+            if holds_anything():
+                full.append(name)
+        except Unavailable as error:
+            log.warning("bootstrap.not_looked_at", store=name, error=error.detail)
+    if full:
+        raise Misconfigured(
+            f"There are no rows, but {' and '.join(full)} still hold documents: the rows were lost, or are elsewhere.",
+            hint="Restore the database from its backup, or mend DATABASE_URL, --data or the URLs of the other stores."
+            " To begin anew, empty those first.",
+        )
+
+
+def _check_rows(relational: RelationalStore) -> None:
+    relational.ping()
+    with relational.read() as tx:
+        access.check_installed(tx)
 
 
 def _embedder(settings: Settings) -> Embedder:
@@ -452,9 +709,10 @@ def _recover(application: Application) -> None:
     """What a killed process left: jobs that it held go back in the queue, files that no row names are removed."""
     with application.relational.write() as tx:
         resumed = jobs.recover(tx)
-    # Elsewhere than in the data directory they are left for ``pegasus check`` to tell: that place may be another
-    # installation's, named by mistake.
-    swept = 0 if application.settings.files else _sweep_files(application.relational, application.files)
+    # Where files or rows are elsewhere than in the data directory they are left for ``pegasus check`` to tell: that
+    # place may be another installation's, named by mistake.
+    elsewhere = application.settings.files or application.settings.database_url
+    swept = 0 if elsewhere else _sweep_files(application.relational, application.files)
     if resumed or swept:
         log.info("bootstrap.recovered", jobs=resumed, files=swept)
 

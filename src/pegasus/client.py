@@ -137,6 +137,8 @@ def connected(settings: Settings) -> Iterator[Client]:
 def _connect(settings: Settings, stack: ExitStack) -> Client:
     if settings.url:
         return stack.enter_context(closing(Client(settings.url, _given_key(settings))))
+    if settings.broker:
+        return stack.enter_context(closing(_of_several(settings, stack)))
     if address := running_server(settings.data):
         return stack.enter_context(closing(Client(address, settings.key or local_key(settings.data))))
     # Only now, and only here: opening the stores costs seconds that a running server has already spent.
@@ -147,6 +149,21 @@ def _connect(settings: Settings, stack: ExitStack) -> Client:
     access = local_access(application, settings.data)
     address = stack.enter_context(serving_in_background(application))
     return stack.enter_context(closing(Client(address, settings.key or access.key, is_own=True)))
+
+
+def _of_several(settings: Settings, stack: ExitStack) -> Client:
+    """A client of a server just for this, on stores that are shared: other processes do the work."""
+    from pegasus.bootstrap import Role, distributed
+    from pegasus.server import serving_in_background
+
+    key = settings.key or (settings.operator_key.get_secret_value() if settings.operator_key else None)
+    if key is None:
+        raise Unauthorized(
+            "REDIS_URL says that several processes share their stores, and there is no key to them.",
+            hint="Set PEGASUS_KEY, or PEGASUS_OPERATOR_KEY as pegasus api has it.",
+        )
+    application = stack.enter_context(distributed(settings, Role.COMMAND))
+    return Client(stack.enter_context(serving_in_background(application)), key)
 
 
 def _given_key(settings: Settings) -> str:

@@ -272,6 +272,8 @@ class Filters:
 
 _RATE = re.compile(r"([1-9][0-9]{0,8})/(second|minute|hour|day)")
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
+# Sums of thousands of small numbers: a request must not be refused for the last digit.
+ROUNDING_SECONDS = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,3 +312,12 @@ class Allowance:
     remaining: int
     reset_seconds: float  # until all of it is there again
     retry_seconds: float  # until the next one; 0 when there is one
+
+    @classmethod
+    def of(cls, rate: Rate, owed_seconds: float, *, granted: bool) -> Allowance:
+        """Of who has yet to wait ``owed_seconds`` until nothing is counted any more."""
+        cost = rate.seconds / rate.amount
+        # A bucket that was drained at a higher rate may be fuller than this one is large.
+        remaining = max(0, int((rate.seconds - owed_seconds + ROUNDING_SECONDS) / cost))
+        retry_seconds = 0.0 if granted else owed_seconds + cost - rate.seconds
+        return cls(rate, granted, remaining, owed_seconds, retry_seconds)

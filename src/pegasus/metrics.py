@@ -46,6 +46,22 @@ SEARCH_SECONDS = Histogram(
     buckets=_QUICK,
     registry=REGISTRY,
 )
+_CACHE_CALLS = Counter(
+    "pegasus_cache_calls",
+    "Calls to Redis: answered; failed, so that it is taken for away; skipped, as it is away",
+    ["outcome"],
+    registry=REGISTRY,
+)
+CACHE_CALLS_ANSWERED, CACHE_CALLS_FAILED, CACHE_CALLS_SKIPPED = map(
+    _CACHE_CALLS.labels, ("answered", "failed", "skipped")
+)
+_QUESTIONS = Counter(
+    "pegasus_question_vectors",
+    "Questions whose vector the cache had (hit) or that were embedded (miss)",
+    ["outcome"],
+    registry=REGISTRY,
+)
+QUESTION_HITS, QUESTION_MISSES = map(_QUESTIONS.labels, ("hit", "miss"))
 
 
 @contextmanager

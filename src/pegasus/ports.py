@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,11 +111,50 @@ def referenced_first(tables: Sequence[Table]) -> list[Table]:
     return list(ordered.values())
 
 
+Progress = Callable[[str, int, int], None]  # what is being done, how much of it is done, how much there is
+
+
+def unseen(_what: str, _done: int, _total: int, /) -> None:
+    """Progress that nobody looks at."""
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaState:
+    """The revision that a store's schema is at, None where there is no schema yet, and the oldest revision whose code
+    runs on it, None where nobody noted it."""
+
+    revision: str | None
+    compatible_from: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionBudget:
+    """What one process may take of a server's connections, and how many there are for all processes together."""
+
+    each: int
+    available: int
+    pooled: bool  # A pooler stands between: it shares out fewer connections among more clients.
+
+    def suffices(self, processes: int) -> bool:
+        return self.pooled or self.each * processes <= self.available
+
+
 class RelationalStore(Protocol):
     """The truth. A transaction is committed when its block ends, rolled back when the block raises."""
 
-    def migrate(self, revision: str) -> None:
-        """Bring the schema forward to a revision of ``pegasus.migrations``."""
+    def migrate(self, revision: str, progress: Progress = ..., /) -> None:
+        """Bring the schema forward to a revision of ``pegasus.migrations``, step by step.
+
+        Whoever works with the store goes on meanwhile, several may do it at once, and one that was killed is finished
+        by the next. A schema of newer code is left alone; raises ``Misconfigured`` where this code cannot run on it.
+        Raises ``Unavailable`` when the store is too busy: the steps before that are done.
+        """
+        ...
+
+    def schema(self) -> SchemaState: ...
+
+    def drift(self) -> Sequence[str]:
+        """What of the schema is not as the steps up to its revision, which this code has to know, make it."""
         ...
 
     def tables(self) -> Sequence[Table]:
@@ -141,6 +180,10 @@ class RelationalStore(Protocol):
 
     def compact(self) -> None:
         """Write the store anew, so that no byte of what was deleted before is left in its files."""
+        ...
+
+    def connection_budget(self) -> ConnectionBudget | None:
+        """None where connections are not what there is too little of."""
         ...
 
     def ping(self) -> None:
@@ -176,6 +219,10 @@ class VectorStore(Protocol):
 
     def pages(self, workspace_id: str) -> Iterator[tuple[Sequence[str], Vectors]]:
         """All that is stored, some thousand passages at a time: their ids and, row by row, their embeddings."""
+        ...
+
+    def holds_anything(self) -> bool:
+        """Whether there is something of any workspace in it."""
         ...
 
     def rebuild(self, pages: Iterable[tuple[str, Sequence[str], Vectors]]) -> None:
@@ -275,6 +322,10 @@ class GraphStore(Protocol):
         """Everything that the graph says of documents and entities, or of one document; in no order."""
         ...
 
+    def holds_anything(self) -> bool:
+        """Whether there is something of any workspace in it."""
+        ...
+
     def rebuild(self, contents: GraphContents) -> None:
         """Hold these nodes and edges and nothing else; where it ``purges``, not a byte of what was here before either.
 
@@ -347,9 +398,49 @@ class Embedder(Protocol):
 
 
 class JobSignal(Protocol):
-    """Tells workers that a lane has work; losing a signal only delays it."""
+    """Tells workers that a lane has work; losing a signal only delays it. Never waits, never fails."""
 
     def notify(self, lane: str) -> None: ...
+
+    def notify_all(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLength:
+    """Messages of one lane that are with the broker, by what has become of them."""
+
+    waiting: int  # in all of the lists that the broker keeps for the lane
+    unacknowledged: int  # handed out, and not confirmed yet
+    scheduled: int  # of these: such as wait at a worker for their time
+
+
+class JobQueue(Protocol):
+    """Carries wake-ups to workers in other processes. It may lose, double and delay them: jobs are rows, and no message
+    names one. Calls raise ``Unavailable`` while the broker is away, ``Misconfigured`` where it can never serve."""
+
+    def publish(self, lane: str) -> None:
+        """Wake one worker of a lane."""
+        ...
+
+    def consume(self, lanes: Sequence[str], wake: Callable[[str], None]) -> AbstractContextManager[None]:
+        """For the length of the block call ``wake`` with the lane of each message, whenever the broker is there."""
+        ...
+
+    def lengths(self, lanes: Sequence[str]) -> Mapping[str, QueueLength]: ...
+
+    def ping(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class ScaleInProtection(Protocol):
+    """Asks whoever ends processes to spare this one. What it asks for ends by itself after some minutes."""
+
+    def protect(self, minutes: int) -> None:
+        """Raises ``Unavailable`` where that cannot be asked for now."""
+        ...
+
+    def release(self) -> None: ...
 
 
 class RateLimiter(Protocol):
@@ -360,6 +451,14 @@ class RateLimiter(Protocol):
     def take(self, subject: str, rate: Rate) -> Allowance:
         """Take one request of what ``subject`` has at this rate, if there is one left."""
         ...
+
+
+class Cache(Protocol):
+    """Small values that are kept for a while, for all processes. It may forget any of them at any time."""
+
+    def get(self, name: str) -> bytes | None: ...
+
+    def put(self, name: str, value: bytes, seconds: int) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

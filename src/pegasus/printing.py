@@ -161,6 +161,12 @@ def print_report(report: Json, *, repaired: bool) -> None:
         out.print(made)
     checked = ", ".join(f"{n:,} {name}" for name, n in report["checked"].items()) or "nothing"
     took = f"Compared {checked} in {report['took_ms'] / 1000:.1f} s."
+    if connections := report.get("connections"):  # A server of an older version does not tell.
+        between = ", a pooler between" if connections["pooled"] else ""
+        out.print(
+            f"Each process takes {connections['each']} connections to PostgreSQL at most;"
+            f" it has {connections['available']}{between}."
+        )
     total = sum(report["counts"].values())
     if report["consistent"]:
         out.print(f"[green]The stores agree.[/] {took}")
@@ -243,6 +249,34 @@ def print_backup(made: Json) -> None:
     print(f"{made['file']}: {counts}, {size:,.1f} MiB, in {made['seconds']:.1f} s.")
     print(f"SHA-256: {made['sha256']}")
     print(f"See that it can be restored: pegasus restore {made['file']} --drill", file=sys.stderr)
+
+
+def print_schema(report: Json) -> None:
+    print(f"Schema:       {report['revision'] or 'not made yet'}")
+    print(f"This version: {report['head']}")
+    if not report["runs"]:
+        print("The schema is of a newer version, and this one does not run on it.")
+    elif report["newer"]:
+        print("The schema is of a newer version; this one runs on it.")
+    else:
+        print_steps("Pending", report["pending"])
+    if any(step["phase"] == "expand" for step in report["pending"]):
+        print("Next: pegasus schema upgrade")
+    elif report["pending"]:
+        print("Next, when no older version runs and none will be gone back to: pegasus schema upgrade --contract")
+
+
+def print_steps(what: str, steps: Sequence[Json]) -> None:
+    print(f"{what + ':':<13} {'' if steps else 'nothing'}".rstrip())
+    for step in steps:
+        print(f"  {step['revision']}  {step['phase']:<8}  {plain(step['title'])}")
+
+
+def print_drift(drift: Sequence[str]) -> None:
+    """What is not as the steps make it."""
+    print("Drift:" if drift else "Drift:        none")
+    for line in drift:
+        print(f"  {visible(line)}")
 
 
 def print_restored(report: Json, directory: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
 
 from pegasus.api import create_api
 from pegasus.application import Application
@@ -27,10 +28,14 @@ _START_SECONDS = 30.0
 class Server(uvicorn.Server):
     """Uvicorn, which tells the application at the first signal that it stops, so that open streams end."""
 
-    def __init__(self, application: Application) -> None:
+    def __init__(
+        self, application: Application, app: FastAPI | None = None, *, drain_seconds: float = _DRAIN_SECONDS,
+        linger_seconds: float = 0,
+    ) -> None:  # fmt: skip
+        """``linger_seconds``: how long it goes on taking requests when it is told to stop."""
         super().__init__(
             uvicorn.Config(
-                create_api(application),
+                app or create_api(application),
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -43,10 +48,10 @@ class Server(uvicorn.Server):
                 # Not uvloop, which Chroma brings along: once in some hundred starts under load (make kills) its loop
                 # slept on although a thread had handed back a result, and the request waited for minutes.
                 loop="asyncio",
-                timeout_graceful_shutdown=_DRAIN_SECONDS,
+                timeout_graceful_shutdown=int(drain_seconds),
             )
         )
-        self._application = application
+        self._application, self._linger_seconds = application, linger_seconds
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -62,8 +67,14 @@ class Server(uvicorn.Server):
                 signal.signal(number, handler)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        lingers = self._linger_seconds and not self._application.stopping.is_set()
         self._application.stopping.set()
-        super().handle_exit(sig, frame)
+        if lingers:  # Whoever is told twice stops at once.
+            timer = threading.Timer(self._linger_seconds, super().handle_exit, (sig, frame))
+            timer.daemon = True
+            timer.start()
+        else:
+            super().handle_exit(sig, frame)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -104,9 +115,12 @@ def announced(directory: Path, address: str) -> Iterator[None]:
         file.unlink(missing_ok=True)
 
 
-def serve(application: Application, bound: socket.socket, when_started: Callable[[], None]) -> None:
+def serve(
+    application: Application, bound: socket.socket, when_started: Callable[[], None], app: FastAPI | None = None,
+    *, drain_seconds: float = _DRAIN_SECONDS, linger_seconds: float = 0,
+) -> None:  # fmt: skip
     """Serve until a signal ends it; ``when_started`` runs on a thread of its own once requests are answered."""
-    server = Server(application)
+    server = Server(application, app, drain_seconds=drain_seconds, linger_seconds=linger_seconds)
     threading.Thread(target=_call_when_started, args=(server, when_started), daemon=True).start()
     server.run(sockets=[bound])
 

@@ -17,22 +17,21 @@ from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from pegasus.domain import Rate
+from pegasus.domain import Lane, Rate
 from pegasus.errors import Invalid, Misconfigured
-from pegasus.store_urls import Bucket, GraphServer, VectorServer, parse_files
+from pegasus.store_urls import Bucket, GraphServer, RedisAddress, VectorServer, parse_files
 
 # The server tier's names are a contract already. Until all its adapters are here, silence would mean that somebody who
 # set them believes their data to be on a server while it goes to a file.
 _SERVER_TIER = (
-    "REDIS_URL", "PEGASUS_CACHE_URL",
     "VERTEX_AI_PROJECT_ID", "VERTEX_AI_LOCATION", "VERTEX_AI_AGENT_ENGINE_ID",
 )  # fmt: skip
 
 # Names that others gave; all further ones begin with PEGASUS_.
-_NOT_OURS = ("DATABASE_URL", "OTEL_EXPORTER_OTLP_ENDPOINT")
+_NOT_OURS = ("DATABASE_URL", "REDIS_URL", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _SECRET = (
-    "DATABASE_URL", "PEGASUS_KEY", "PEGASUS_METRICS_TOKEN", "PEGASUS_VECTORS_URL", "PEGASUS_GRAPH_URL",
-    "PEGASUS_FILES_URL",
+    "DATABASE_URL", "REDIS_URL", "PEGASUS_KEY", "PEGASUS_OPERATOR_KEY", "PEGASUS_METRICS_TOKEN",
+    "PEGASUS_VECTORS_URL", "PEGASUS_GRAPH_URL", "PEGASUS_FILES_URL", "PEGASUS_CACHE_URL",
 )  # fmt: skip
 
 
@@ -52,10 +51,22 @@ class Settings(BaseSettings):
     database_connections: int = Field(
         default=8, ge=1, description="Connections to PostgreSQL that one process reads with; half as many more write."
     )
+    expected_processes: int = Field(
+        default=1,
+        ge=1,
+        description="How many processes of Pegasus share PostgreSQL's connections; one that could not have its own then"
+        " does not start.",
+    )
+    redis_url: SecretStr | None = Field(
+        default=None,
+        validation_alias="REDIS_URL",
+        description="The Redis, not in cluster mode, that carries messages between pegasus api, worker and scheduler,"
+        " as rediss://user:password@host:6379/0; redis:// is without TLS, ?ssl_ca_certs=/path is whom to trust.",
+    )
     vectors_url: SecretStr | None = Field(
         default=None,
-        description="A Chroma server for the vectors, as http://host:8000, which no other installation uses. None: a"
-        " directory.",
+        description="A Chroma server for the vectors, as http://host:8000/database, whose database no other"
+        " installation uses; it is made when it is missing, and may be left out. None: a directory.",
     )
     graph_url: SecretStr | None = Field(
         default=None,
@@ -68,6 +79,12 @@ class Settings(BaseSettings):
         description="Where original files are kept: s3://bucket/prefix?region=eu-west-1, for a service other than AWS's"
         " with &endpoint=http://host:port, or a folder. Credentials are taken from the environment or the role. None: a"
         " folder of the data directory.",
+    )
+    cache_url: SecretStr | None = Field(
+        default=None,
+        description="A Redis in which all processes count their rate limits together and share what they cache, as"
+        " redis://user:password@host:6379/0, with TLS rediss://, a cluster with ?cluster=true; needs the extra"
+        " pegasus[server]. None: each process for itself.",
     )
     host: str = Field(default="127.0.0.1", description="The address to listen on; loopback unless told otherwise.")
     port: int = Field(default=8000, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
@@ -128,6 +145,30 @@ class Settings(BaseSettings):
     )
     job_retention_days: float = Field(
         default=30, gt=0, description="Jobs that ended so long ago are forgotten; dead letters and erasures never are."
+    )
+
+    worker_lanes: str = Field(
+        default="read:2,index:1,fetch:2",
+        description="What pegasus worker does, and how much of it at a time: read files, index, fetch from sources.",
+    )
+    drain_seconds: float = Field(
+        default=60,
+        gt=0,
+        le=90,
+        description="How long pegasus api and worker go on with what they have in hand when they are stopped. ECS ends"
+        " them after 120.",
+    )
+    linger_seconds: float = Field(
+        default=3,
+        ge=0,
+        le=25,
+        description="How long before that pegasus api still takes requests, while /ready sends load balancers away.",
+    )
+    operator_key: SecretStr | None = Field(
+        default=None,
+        min_length=32,
+        description="API key of who runs pegasus api, worker and scheduler; it opens everything. Make one with: openssl"
+        " rand -hex 32",
     )
 
     metrics_token: SecretStr | None = Field(
@@ -218,11 +259,28 @@ class Settings(BaseSettings):
         return value
 
     @field_validator(
-        "otlp_endpoint", "metrics_token", "database_url", "vectors_url", "graph_url", "files_url", mode="before"
-    )
+        "otlp_endpoint", "metrics_token", "operator_key", "database_url", "redis_url", "vectors_url", "graph_url",
+        "files_url", "cache_url", mode="before",
+    )  # fmt: skip
     @classmethod
     def _none_if_empty(cls, value: object) -> object:
         return value or None
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and RedisAddress.parse(value.get_secret_value()).cluster:
+            raise ValueError(
+                "a Redis in cluster mode cannot carry messages: Celery's commands take several keys at a time; name one"
+                " with cluster mode disabled, and use the cluster as PEGASUS_CACHE_URL"
+            )
+        return value
+
+    @field_validator("worker_lanes")
+    @classmethod
+    def _lanes(cls, value: str) -> str:
+        _slots(value)
+        return value
 
     @field_validator("vectors_url")
     @classmethod
@@ -239,6 +297,20 @@ class Settings(BaseSettings):
     def _files(cls, value: SecretStr | None) -> SecretStr | None:
         return _parsed(value, parse_files)
 
+    @field_validator("cache_url")
+    @classmethod
+    def _cache(cls, value: SecretStr | None) -> SecretStr | None:
+        return _parsed(value, RedisAddress.parse)
+
+    @property
+    def broker(self) -> RedisAddress | None:
+        return RedisAddress.parse(self.redis_url.get_secret_value()) if self.redis_url else None
+
+    @property
+    def slots(self) -> dict[Lane, int]:
+        """How many jobs, or batches of them, a worker has in hand at a time, by lane."""
+        return _slots(self.worker_lanes)
+
     @property
     def vector_server(self) -> VectorServer | None:
         return VectorServer.parse(self.vectors_url.get_secret_value()) if self.vectors_url else None
@@ -251,9 +323,14 @@ class Settings(BaseSettings):
     def files(self) -> Bucket | Path | None:
         return parse_files(self.files_url.get_secret_value()) if self.files_url else None
 
+    @property
+    def cache_server(self) -> RedisAddress | None:
+        return RedisAddress.parse(self.cache_url.get_secret_value()) if self.cache_url else None
+
     def embedded(self, data: Path) -> Settings:
-        """The same, with every store in a directory."""
-        none = dict.fromkeys(("database_url", "vectors_url", "graph_url", "files_url"))
+        """The same, with every store in a directory and nothing shared."""
+        servers = ("database_url", "redis_url", "vectors_url", "graph_url", "files_url", "cache_url")
+        none = dict.fromkeys(servers)
         return self.model_copy(update={"data": data, **none})
 
     @property
@@ -265,6 +342,18 @@ def _parsed(value: SecretStr | None, parse: Callable[[str], object]) -> SecretSt
     if value:
         parse(value.get_secret_value())
     return value
+
+
+def _slots(value: str) -> dict[Lane, int]:
+    found = {}
+    for part in _listed(value):
+        lane, _, number = part.partition(":")
+        if lane not in list(Lane) or not re.fullmatch("[1-9][0-9]?", number or "1") or lane in found:
+            raise ValueError(f"{part[:100]!r} is not a lane with a number from 1 to 99, as in read:2,index:1,fetch:2")
+        found[Lane(lane)] = int(number or 1)
+    if not found:
+        raise ValueError("it names no lane; there are read, index and fetch")
+    return found
 
 
 def _listed(value: str | None) -> list[str]:

@@ -7,21 +7,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-_BOLT_PORT = 7687
+_BOLT_PORT, _REDIS_PORT = 7687, 6379
+# What Chroma allows (its answer to any other says so).
+_CHROMA_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{1,510}[A-Za-z0-9]"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True, slots=True)
 class VectorServer:
     url: str  # http(s)://host:port
+    database: str | None = None
 
     @classmethod
     def parse(cls, value: str) -> VectorServer:
         """Raises ``ValueError``, as the others do, with the form that is asked for."""
-        parts = _split(value, ("http", "https"), "http://host:port")
-        if parts.username or parts.password or parts.query or parts.path.strip("/"):
-            raise ValueError("a Chroma server is named as http://host:port, without a user, a path or parameters")
-        return cls(f"{parts.scheme}://{_place(parts, 443 if parts.scheme == 'https' else 8000)}")
+        parts = _split(value, ("http", "https"), "http://host:port/database")
+        database = parts.path.strip("/")
+        if parts.username or parts.password or parts.query or not re.fullmatch(_CHROMA_NAME, database or "default"):
+            raise ValueError(
+                "a Chroma server is named as http://host:port or http://host:port/database, without a user or"
+                " parameters; a database has 3 to 512 letters of A to Z and a to z, digits and ._-"
+            )
+        return cls(f"{parts.scheme}://{_place(parts, 443 if parts.scheme == 'https' else 8000)}", database or None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +61,43 @@ class GraphServer:
         if parts.scheme != "bolt+s" and (parts.scheme != "bolt" or parts.hostname not in _LOOPBACK):
             raise ValueError("Neptune is reached over TLS alone: bolt+s://")
         return cls(address, place, region=region)
+
+
+@dataclass(frozen=True, slots=True)
+class RedisAddress:
+    host: str
+    port: int = _REDIS_PORT
+    tls: bool = False
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    database: int = 0
+    cluster: bool = False
+    authorities: str | None = None  # A file with certificates to trust instead of the machine's.
+
+    @classmethod
+    def parse(cls, value: str) -> RedisAddress:
+        form = (
+            "redis://user:password@host:6379/0, rediss:// for TLS, with ?ssl_ca_certs=/path where needed, and"
+            " ?cluster=true for a cluster"
+        )
+        parts = _split(value, ("redis", "rediss"), form)
+        given = dict(parse_qsl(parts.query, keep_blank_values=True))
+        cluster, authorities = given.pop("cluster", "false"), given.pop("ssl_ca_certs", None)
+        tls = parts.scheme == "rediss"
+        if given or cluster not in ("true", "false") or (authorities is not None and not (authorities and tls)):
+            raise ValueError(f"its parameters are cluster=true, and with TLS ssl_ca_certs; the form is {form}")
+        database = parts.path.strip("/") or "0"
+        if not re.fullmatch(r"[0-9]{1,5}", database):
+            raise ValueError(f"a database of Redis is a number; the form is {form}")
+        if cluster == "true" and int(database):
+            raise ValueError("a cluster has only the database 0")
+        user, password = unquote(parts.username or ""), unquote(parts.password or "")
+        if user and not password:
+            raise ValueError(f"a user needs a password, and a password alone stands after a colon; the form is {form}")
+        return cls(
+            parts.hostname or "", parts.port or _REDIS_PORT, tls, user or None, password or None, int(database),
+            cluster == "true", authorities,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextvars import copy_context
 from functools import partial
@@ -17,6 +17,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _CLOSE_SECONDS = 1.0
+# Load balancers wait for five seconds, if nobody tells them otherwise.
+_CHECK_SECONDS, _CHECK_HINT = 3.0, "It hangs, or is very slow: look at its server."
 
 
 class LimitedCalls:
@@ -44,15 +46,16 @@ class LimitedCalls:
         self._calls.put((future, partial(copy_context().run, call, *args, **kwargs)))
         return future
 
-    def result(self, future: Future[T]) -> T:
+    def result(self, future: Future[T], within_seconds: float | None = None) -> T:
         """What the call returned, or raised. Raises ``TimedOut`` when that takes too long."""
+        seconds = within_seconds or self._timeout_seconds
         try:
-            return future.result(self._timeout_seconds)
+            return future.result(seconds)
         except TimeoutError as error:
             if future.done():  # The call itself raised it.
                 raise
             future.cancel()
-            raise TimedOut(f"There was no answer within {self._timeout_seconds:g} seconds.", hint=self._hint) from error
+            raise TimedOut(f"There was no answer within {seconds:g} seconds.", hint=self._hint) from error
 
     def check(self) -> None:
         """Raises ``TimedOut`` when every thread hangs."""
@@ -80,3 +83,26 @@ class LimitedCalls:
                 finally:
                     self._busy_since[number] = None
             del item, future, call  # Else an idle thread keeps the last result alive.
+
+
+class TimedChecks(Mapping[str, Callable[[], None]]):
+    """Checks that each end in time, with ``TimedOut`` if need be: one hanging dependency must not keep whoever asks
+    from what the others say."""
+
+    def __init__(self, checks: Mapping[str, Callable[[], None]]) -> None:
+        self._checks = checks
+        self._calls = {name: LimitedCalls(f"check-{name}", 1, _CHECK_SECONDS, _CHECK_HINT) for name in checks}
+
+    def __getitem__(self, name: str) -> Callable[[], None]:
+        calls, check = self._calls[name], self._checks[name]
+        return lambda: calls.result(calls.start(check))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._checks)
+
+    def __len__(self) -> int:
+        return len(self._checks)
+
+    def close(self) -> None:
+        for calls in self._calls.values():
+            calls.close()

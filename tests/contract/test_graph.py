@@ -475,7 +475,9 @@ def test_a_graph_larger_than_the_buffers_is_rebuilt_and_read_in_full(
 def test_an_empty_graph_can_be_the_new_one(own_store: GraphStore) -> None:
     workspace = Workspace(own_store)
     workspace.add({"p": ["ada"]})
+    assert own_store.holds_anything()
     own_store.rebuild(GraphContents((), (), (), (), (), ()))
+    assert not own_store.holds_anything()
     assert facts(workspace) == []
 
 

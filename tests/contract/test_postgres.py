@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 import time
 import traceback
@@ -13,16 +14,17 @@ from contextlib import suppress
 import psycopg
 import pytest
 from postgresql import PASSWORD, PostgresServer
+from proxies import proxy_to
 from psycopg.sql import SQL
 
 from pegasus.access import service as access
-from pegasus.adapters import postgres
+from pegasus.adapters import postgres, postgres_connection, postgres_schema
 from pegasus.adapters.postgres import PostgresRelationalStore, _translated
 from pegasus.domain import Filters, Lane
 from pegasus.errors import Invalid, Misconfigured, TimedOut, Unavailable
 from pegasus.identifiers import new_id
 from pegasus.jobs import service as jobs
-from pegasus.migrations import HEAD
+from pegasus.migrations import HEAD, runner
 from pegasus.ports import Transaction
 
 pytestmark = pytest.mark.usefixtures("postgres_server")
@@ -183,13 +185,13 @@ class TestSeveralProcesses:
 
         with ThreadPoolExecutor(4) as pool:
             with store.write(one):
-                pool.submit(write, two).result(10)
-                pool.submit(write, None, alone=False).result(10)
+                pool.submit(write, two).result(30)
+                pool.submit(write, None, alone=False).result(30)
                 waiting = [pool.submit(write, one), pool.submit(write, None)]
                 time.sleep(0.3)
                 assert not any(future.done() for future in waiting)
             for future in waiting:
-                future.result(10)
+                future.result(30)
 
     def test_several_claim_at_once_and_each_job_is_claimed_once(
         self, store: PostgresRelationalStore, other: PostgresRelationalStore
@@ -236,20 +238,21 @@ class TestSeveralProcesses:
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda one: one.migrate(HEAD), stores, timeout=100))
         for one in stores:
-            assert one._revision() == HEAD
+            assert one.schema().revision == HEAD
             one.close()
 
     def test_a_migration_that_would_make_everybody_wait_gives_up(
         self, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(postgres, "_MIGRATION_LOCK_SECONDS", 1)
+        monkeypatch.setattr(postgres_schema, "_LOCK_SECONDS", 1)
+        monkeypatch.setattr(runner, "TRIES", 2)
         store = PostgresRelationalStore(postgres_server.url(postgres_server.create()))
         store.migrate("0002")
         with store.read() as tx:
             tx.all("SELECT 1 FROM workspaces")
             with pytest.raises(Unavailable, match="lock timeout"):
                 store.migrate(HEAD)
-        assert store._revision() == "0002"
+        assert store.schema().revision == "0002"
         store.migrate(HEAD)
         store.close()
 
@@ -263,7 +266,7 @@ class TestSeveralProcesses:
             try:
                 with opened.write(alone=False) as tx:
                     tx.execute("UPDATE workspaces SET name = 'x' WHERE id = :id", {"id": first})
-                    barrier.wait(10)
+                    barrier.wait(60)
                     tx.execute("UPDATE workspaces SET name = 'x' WHERE id = :id", {"id": second})
             except Unavailable as error:
                 return error.detail
@@ -319,6 +322,52 @@ class TestTheNetwork:
         with pytest.raises((Misconfigured, Unavailable)) as raised:
             PostgresRelationalStore(address)
         assert "a-secret" not in told(raised.value)
+
+    def test_a_server_that_falls_silent_is_given_up_and_used_again_when_it_is_back(
+        self, store: PostgresRelationalStore, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(postgres_connection, "SILENCE_SECONDS", 0.5)
+        monkeypatch.setattr(postgres_connection, "ANSWER_SECONDS", 0.5)
+        two_workspaces(store)
+        postgres_server.send(signal.SIGSTOP)
+        try:
+            begun = time.monotonic()
+            with pytest.raises(Unavailable, match="fallen silent|cannot be reached"):
+                count(store, "workspaces")
+            assert time.monotonic() - begun < 10
+        finally:
+            postgres_server.send(signal.SIGCONT)
+        assert count(store, "workspaces") == 2
+
+    def test_a_server_that_works_for_long_is_waited_for(
+        self, store: PostgresRelationalStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(postgres_connection, "SILENCE_SECONDS", 0.2)
+        with store.read() as tx:
+            assert tx.one("SELECT 1 AS done FROM pg_sleep(1.5)") == {"done": 1}
+
+    def test_callers_do_not_queue_for_a_server_that_is_known_to_be_away(
+        self, postgres_database: str, postgres_server: PostgresServer
+    ) -> None:
+        with proxy_to(postgres_server.port) as proxy:
+            store = PostgresRelationalStore(postgres_database.replace(f":{postgres_server.port}/", f":{proxy.port}/"))
+            proxy.refuse()
+            until = time.monotonic() + 30
+            while True:
+                begun = time.monotonic()
+                try:
+                    store.ping()
+                except Unavailable:
+                    if time.monotonic() - begun < 1:
+                        break
+                assert begun < until
+            proxy.listen()
+            while True:
+                with suppress(Unavailable):
+                    store.ping()
+                    break
+                assert time.monotonic() < until
+            store.close()
 
     def test_a_wrong_password_and_a_database_that_is_not_there_are_told(self, postgres_server: PostgresServer) -> None:
         for address in (

@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from pgbouncer import PgBouncer
 
 from pegasus.access import service as access
 from pegasus.adapters.postgres import PostgresRelationalStore
@@ -42,14 +44,18 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "migrated.sqlite3"
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", "postgres", "pgbouncer"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RelationalStore]:
     """An empty store at the newest schema."""
     if request.param == "sqlite":
         shutil.copy(request.getfixturevalue("migrated_sqlite"), tmp_path / "test.sqlite3")
         opened: RelationalStore = SqliteRelationalStore(tmp_path / "test.sqlite3")
-    else:
+    elif request.param == "postgres":
         opened = PostgresRelationalStore(request.getfixturevalue("postgres_database"))
+    else:
+        bouncer: PgBouncer = request.getfixturevalue("pgbouncer")
+        name = urlsplit(request.getfixturevalue("postgres_database")).path[1:]
+        opened = PostgresRelationalStore(bouncer.url(name))
     yield opened
     opened.close()
 

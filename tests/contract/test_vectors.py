@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from servers import ChromaServer, chroma_server
+from servers import ChromaServer
 
-from pegasus.adapters import chroma_server as chroma_server_adapter
 from pegasus.adapters.chroma import ChromaVectorStore
 from pegasus.adapters.chroma_server import ChromaServerVectorStore
 from pegasus.identifiers import new_id
@@ -20,18 +19,12 @@ DIMENSIONS = 8
 WAIT_SECONDS = 30
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChromaServer]:
-    with chroma_server(tmp_path_factory.mktemp("chroma")) as started:
-        yield started
-
-
 @pytest.fixture(scope="module", params=["chroma", "chroma server"])
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VectorStore]:
     if request.param == "chroma":
         opened: VectorStore = ChromaVectorStore(tmp_path_factory.mktemp("vectors"))
     else:
-        opened = ChromaServerVectorStore(request.getfixturevalue("server").url)
+        opened = ChromaServerVectorStore(request.getfixturevalue("chroma").url)
     yield opened
     opened.close()
 
@@ -224,20 +217,13 @@ def own_directory(tmp_path: Path) -> Iterator[ChromaVectorStore]:
     opened.close()
 
 
-@pytest.fixture(scope="session")
-def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChromaServer]:
-    with chroma_server(tmp_path_factory.mktemp("own-chroma")) as started:
-        yield started
-
-
 @pytest.fixture(params=["chroma", "chroma server"])
 def own_store(request: pytest.FixtureRequest) -> Iterator[ChromaVectorStore | ChromaServerVectorStore]:
     """For the tests that replace all that a store has."""
     if request.param == "chroma":
         yield request.getfixturevalue("own_directory")
     else:
-        opened = ChromaServerVectorStore(request.getfixturevalue("own_server").url)
-        opened.rebuild([])
+        opened = ChromaServerVectorStore(request.getfixturevalue("chroma").url, new_id())
         yield opened
         opened.close()
 
@@ -245,7 +231,7 @@ def own_store(request: pytest.FixtureRequest) -> Iterator[ChromaVectorStore | Ch
 def collections(store: ChromaVectorStore | ChromaServerVectorStore) -> list[str]:
     if isinstance(store, ChromaVectorStore):
         return [found.name for found in store._client.list_collections()]
-    names = [found["name"] for found in store._call("GET", chroma_server_adapter._PLACE)]
+    names = [found["name"] for found in store._call("GET", store._place)]
     return [name for name in names if name != "pegasus"]
 
 
@@ -253,12 +239,27 @@ def bytes_below(directory: Path) -> bytes:
     return b"".join(file.read_bytes() for file in sorted(directory.rglob("*")) if file.is_file())
 
 
+def test_databases_of_one_server_know_nothing_of_each_other(chroma: ChromaServer, workspace_id: str) -> None:
+    stores = [ChromaServerVectorStore(chroma.url, database) for database in (new_id(), new_id(), None)]
+    assert not stores[0].holds_anything()  # Its database is not there yet.
+    for number, store in enumerate(stores):
+        store.upsert(workspace_id, [str(number)], axes(number))
+    stores[0].rebuild([(workspace_id, ["new"], axes(0))])
+    assert [held(store, workspace_id) for store in stores] == [["new"], ["1"], ["2"]]
+    stores[1].drop(workspace_id)
+    assert [held(store, workspace_id) for store in stores] == [["new"], [], ["2"]]
+    for store in stores:
+        store.close()
+
+
 def test_a_rebuilt_store_has_the_new_contents_and_nothing_of_the_old(own_store: VectorStore, workspace_id: str) -> None:
     other = new_id()
     old_ids = [f"old-{n:04}" for n in range(300)]
+    assert not own_store.holds_anything()
     own_store.upsert(workspace_id, old_ids, random_vectors(300))
     own_store.upsert(other, ["kept"], axes(2))
     own_store.delete(workspace_id, old_ids[:10])
+    assert own_store.holds_anything()
     own_store.rebuild([(other, ["kept"], axes(2)), (workspace_id, ["a"], axes(0)), (workspace_id, ["b"], axes(1))])
     assert nearest(own_store, workspace_id, axis(0)) == ["a", "b"]
     assert held(own_store, other) == ["kept"]

@@ -6,7 +6,6 @@ import io
 import json
 import random
 import resource
-import shutil
 import signal
 import subprocess
 import threading
@@ -19,6 +18,7 @@ import pytest
 from installations import fill, said, settings_for, stopped
 from processes import PEGASUS, ServerProcess, command, environment
 from stores import differences
+from tier import copied, one_machine
 
 from pegasus.bootstrap import embedded, local_access
 from pegasus.client import Client, ProblemError
@@ -66,14 +66,15 @@ class TestCommands:
         told = json.loads(made.stdout)
         assert told["counts"]["documents"] > 5
         assert told["size_bytes"] == (tmp_path / "a").stat().st_size
-        without = command(tmp_path / "new", "restore", str(tmp_path / "a"))
+        new = one_machine(tmp_path / "new")
+        without = command(new, "restore", str(tmp_path / "a"))
         assert (without.returncode, "--identity" in without.stderr) == (2, True)
         drill = command(filled, "restore", str(tmp_path / "a"), "--drill", "--identity", str(tmp_path / "identity"))
         assert (drill.returncode, "PASSED" in drill.stdout) == (0, True), drill.stderr
-        back = command(tmp_path / "new", "restore", str(tmp_path / "a"), "--identity", str(tmp_path / "identity"))
+        back = command(new, "restore", str(tmp_path / "a"), "--identity", str(tmp_path / "identity"))
         assert (back.returncode, "Restored into" in back.stdout) == (0, True), back.stderr
-        assert (tmp_path / "new" / "pegasus.sqlite3").is_file()
-        again = command(tmp_path / "new", "restore", str(tmp_path / "a"), "--identity", str(tmp_path / "identity"))
+        assert (new / "pegasus.sqlite3").is_file()
+        again = command(new, "restore", str(tmp_path / "a"), "--identity", str(tmp_path / "identity"))
         assert (again.returncode, "There are documents" in again.stderr) == (1, True)
 
     def test_refusals_have_an_exit_code_and_a_next_step(self, filled: Path, saved: Path, tmp_path: Path) -> None:
@@ -91,7 +92,7 @@ class TestCommands:
             (2, "cannot be read", ["backup", str(tmp_path / "a"), "--passphrase-file", str(tmp_path / "none")]),
         ]
         for code, told, arguments in cases:
-            target = filled if arguments[0] == "backup" else tmp_path / "new"
+            target = filled if arguments[0] == "backup" else one_machine(tmp_path / "new")
             done = command(target, *arguments)
             assert (done.returncode, told in done.stderr) == (code, True), (arguments, done.stderr)
             assert "Traceback" not in done.stderr
@@ -149,15 +150,17 @@ def test_a_backup_beside_a_busy_server_is_of_one_moment(tmp_path: Path) -> None:
         client.close()
         server.end()
     for number in range(3):
-        back = command(tmp_path / f"data-{number}", "restore", str(tmp_path / f"archive-{number}"))
+        folder = one_machine(tmp_path / f"data-{number}")
+        back = command(folder, "restore", str(tmp_path / f"archive-{number}"))
         assert back.returncode == 0, back.stderr
-        finish_work(tmp_path / f"data-{number}")
+        finish_work(folder)
 
 
-def started(*arguments: str) -> subprocess.Popen[str]:
+def started(data: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [PEGASUS, *arguments], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+        [PEGASUS, *arguments, "--data", str(data)],
+        env=environment(data), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
 
 
 def killed_at(process: subprocess.Popen[str], moment: Path, delay_seconds: float) -> bool:
@@ -176,7 +179,7 @@ def test_a_killed_backup_leaves_no_archive_and_the_next_one_works(filled: Path, 
     archive = tmp_path / "a"
     killed = 0
     for delay in (0.0, 0.01, 0.03):
-        process = started("backup", str(archive), "--data", str(filled))
+        process = started(filled, "backup", str(archive))
         killed += killed_at(process, tmp_path / "a.partial", delay)
         if archive.exists():  # It was quicker.
             archive.unlink()
@@ -190,9 +193,9 @@ def test_a_killed_backup_leaves_no_archive_and_the_next_one_works(filled: Path, 
 def test_a_killed_restore_leaves_nothing_or_all(filled: Path, saved: Path, tmp_path: Path) -> None:
     wanted = ask(filled)
     outcomes = []
-    for number, delay in enumerate((0.0, 0.05, 0.15, 0.3, 0.5, 0.8)):
-        folder = tmp_path / str(number)
-        process = started("restore", str(saved), "--data", str(folder))
+    for number, delay in enumerate((0.0, 0.1, 0.3, 0.6)):
+        folder = one_machine(tmp_path / str(number))
+        process = started(folder, "restore", str(saved))
         if killed_at(process, folder / "restoring", delay):
             outcomes.append(documents_in(folder))
         if not outcomes or outcomes[-1] == 0:
@@ -216,7 +219,7 @@ def ask(folder: Path) -> str:
             client.close()
 
 
-def with_files_up_to(size: int, *arguments: str) -> subprocess.CompletedProcess[str]:
+def with_files_up_to(size: int, data: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """A limit on the size of files stands in for a full disk."""
 
     def limit() -> None:
@@ -224,8 +227,8 @@ def with_files_up_to(size: int, *arguments: str) -> subprocess.CompletedProcess[
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
     return subprocess.run(
-        [PEGASUS, *arguments], env=environment(), capture_output=True, text=True, check=False, preexec_fn=limit,
-        timeout=100,
+        [PEGASUS, *arguments, "--data", str(data)],
+        env=environment(data), capture_output=True, text=True, check=False, preexec_fn=limit, timeout=100,
     )  # fmt: skip
 
 
@@ -233,7 +236,7 @@ class TestFullDisk:
     @pytest.mark.parametrize("encrypted", [False, True])
     def test_a_backup_says_so_and_leaves_nothing(self, filled: Path, tmp_path: Path, *, encrypted: bool) -> None:
         folder, archives = tmp_path / "data", tmp_path / "archives"
-        shutil.copytree(filled, folder)
+        copied(filled, folder)
         archives.mkdir()
         with stopped(folder) as application:
             workspace_id = local_access(application, folder).workspace_id
@@ -244,21 +247,22 @@ class TestFullDisk:
                 new = documents.NewDocument("Large", sha256, size, filename="large.bin", file_key=key)
                 documents.add(tx, workspace_id, new)
         recipient = ["--recipient", str(pyrage.x25519.Identity.generate().to_public())] if encrypted else []
-        arguments = ["backup", str(archives / "a"), "--data", str(folder), *recipient]
-        done = with_files_up_to(200_000, *arguments)
+        arguments = ["backup", str(archives / "a"), *recipient]
+        done = with_files_up_to(200_000, folder, *arguments)
         assert (done.returncode, "free space" in done.stderr) == (1, True), done.stderr
         assert list(archives.iterdir()) == []
-        assert with_files_up_to(10**8, *arguments).returncode == 0
+        assert with_files_up_to(10**8, folder, *arguments).returncode == 0
 
     @pytest.mark.parametrize("size", [10_000, 100_000, 300_000])
     def test_a_restore_says_so_and_leaves_nothing(self, size: int, saved: Path, tmp_path: Path) -> None:
         """Whichever store meets the full disk first."""
-        done = with_files_up_to(size, "restore", str(saved), "--data", str(tmp_path / "data"))
+        data = one_machine(tmp_path / "data")
+        done = with_files_up_to(size, data, "restore", str(saved))
         assert done.returncode in (1, 2)
         assert "Error: " in done.stderr
         assert "Traceback" not in done.stderr
-        assert {path.name for path in (tmp_path / "data").iterdir()} == {"lock"}
-        assert command(tmp_path / "data", "restore", str(saved)).returncode == 0
+        assert {path.name for path in data.iterdir()} == {"lock"}
+        assert command(data, "restore", str(saved)).returncode == 0
 
 
 def test_a_directory_that_cannot_be_written_is_said(filled: Path) -> None:

@@ -5,27 +5,34 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from conftest import finished
+from installations import truth_of
 from processes import ServerProcess, command
+from tier import copied
 
 NOTES = {"tide.md": "# Tide\n\nAda Lovelace watched the tide at Lynmouth.", "hut.md": "# Hut\n\nThe hut opens in May."}
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    notes = tmp_path / "notes"
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("filled")
+    notes = folder / "notes"
     notes.mkdir()
     for name, text in NOTES.items():
         (notes / name).write_text(text)
-    added = command(tmp_path / "data", "add", str(notes))
+    added = command(folder / "data", "add", str(notes))
     assert added.returncode == 0, added.stderr
-    return tmp_path / "data"
+    return folder / "data"
+
+
+@pytest.fixture
+def data(filled: Path, tmp_path: Path) -> Path:
+    return copied(filled, tmp_path / "data")
 
 
 @pytest.fixture
@@ -37,8 +44,8 @@ def server(data: Path) -> Iterator[ServerProcess]:
 
 
 def sql(data: Path, statement: str) -> None:
-    with closing(sqlite3.connect(data / "pegasus.sqlite3", timeout=10)) as connection, connection:
-        connection.execute(statement)
+    with truth_of(data) as (relational, _), relational.write() as tx:
+        tx.execute(statement)
 
 
 def test_stores_that_agree_are_said_to_and_the_exit_code_tells(data: Path) -> None:
@@ -48,6 +55,7 @@ def test_stores_that_agree_are_said_to_and_the_exit_code_tells(data: Path) -> No
     assert "2 documents" in checked.stdout
 
 
+@pytest.mark.embedded("files of its stores are removed")
 @pytest.mark.parametrize("lost", ["vectors", "graph.ladybug"])
 def test_a_derived_store_that_is_gone_is_noticed_and_made_again(data: Path, lost: str) -> None:
     path = data / lost
@@ -64,6 +72,7 @@ def test_a_derived_store_that_is_gone_is_noticed_and_made_again(data: Path, lost
     assert json.loads(command(data, "search", "sea level", "--mode", "semantic", "--json").stdout)["passages"]
 
 
+@pytest.mark.embedded("a file of the graph is torn")
 def test_a_kill_that_tears_the_graphs_log_harms_nothing(data: Path, server: ServerProcess, tmp_path: Path) -> None:
     client, log = server.client(), data / "graph.ladybug.wal"
     added = client.call("POST", "/v1/documents", json={"text": "Grace Hopper met Ada Lovelace in the hut."})
@@ -106,6 +115,7 @@ def test_what_cannot_be_mended_is_said_with_a_next_step(data: Path) -> None:
     assert "backup" in repaired.stdout
 
 
+@pytest.mark.embedded("what servers keep in their files is left to them, which test_servers shows")
 def test_an_erasure_has_a_receipt_and_is_purged_by_compaction(data: Path) -> None:
     (document,) = {
         passage["document_id"]

@@ -65,6 +65,7 @@ store.close()
 
 
 @pytest.mark.slow
+@pytest.mark.embedded("the disk of its stores is full")
 @pytest.mark.parametrize("room", [9_000, 45_000])
 def test_a_full_disk_under_the_vectors_is_told_and_passes(tmp_path: Path, room: int) -> None:
     """Without opening the client anew after a failure this hung each time."""
@@ -74,6 +75,7 @@ def test_a_full_disk_under_the_vectors_is_told_and_passes(tmp_path: Path, room: 
 
 
 @pytest.mark.slow
+@pytest.mark.embedded("the disk of its stores is full")
 @pytest.mark.parametrize("searching", [False, True])
 def test_what_was_accepted_is_indexed_once_a_full_disk_has_room_again(tmp_path: Path, *, searching: bool) -> None:
     """A limit on the size of files stands in for the full disk: writes fail, and succeed when it is lifted."""
@@ -99,7 +101,7 @@ def test_what_was_accepted_is_indexed_once_a_full_disk_has_room_again(tmp_path: 
         resource.prlimit(server.pid, resource.RLIMIT_FSIZE, limits)
         assert {error.body["status"] for error in refusals} == {503}, refusals
         assert all("free space" in (error.hint or "") for error in refusals)
-        states = Counter(finished(client, id_, timeout_seconds=30)["state"] for id_ in accepted)
+        states = Counter(finished(client, id_)["state"] for id_ in accepted)
         assert states == {"succeeded": len(accepted)}
         assert client.call("GET", "/ready")["ready"]
     finally:
@@ -114,7 +116,7 @@ def test_a_log_that_cannot_be_written_stops_no_worker(tmp_path: Path) -> None:
     client = server.start()
     try:
         job = client.call("POST", "/v1/documents", files={"file": ("empty.txt", b"")})["job"]
-        assert finished(client, job["id"], timeout_seconds=5)["state"] == "failed"
+        assert finished(client, job["id"])["state"] == "failed"
         assert client.call("GET", "/ready")["ready"]
     finally:
         client.close()

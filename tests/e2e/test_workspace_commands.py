@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import signal
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from processes import ServerProcess, command
+from tier import copied
 
 from pegasus.client import Client
 
@@ -30,13 +32,29 @@ def made(data: Path, name: str, words: str, count: int) -> dict[str, str]:
     return {"id": created["workspace"]["id"], "key": key}
 
 
+@dataclass
+class Filled:
+    """A data directory with two workspaces besides the local one: of 60 documents and of 2."""
+
+    data: Path
+    gone: dict[str, str]
+    kept: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Filled:
+    data = tmp_path_factory.mktemp("filled") / "data"
+    return Filled(data, made(data, "gone", SECRET, 60), made(data, "kept", OURS, 2))
+
+
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
-    return tmp_path / "data"
+def data(filled: Filled, tmp_path: Path) -> Path:
+    return copied(filled.data, tmp_path / "data")
 
 
-def test_no_byte_of_it_is_left_after_compaction(data: Path) -> None:
-    gone, kept = made(data, "gone", SECRET, 5), made(data, "kept", OURS, 2)
+@pytest.mark.embedded("what servers keep in their files is left to them, which test_servers shows")
+def test_no_byte_of_it_is_left_after_compaction(data: Path, filled: Filled) -> None:
+    gone, kept = filled.gone, filled.kept
     documents = json.loads(command(data, "search", "crystal", "--json", PEGASUS_KEY=gone["key"]).stdout)["passages"]
     assert documents
     backup = data.with_name("before.pegasus")
@@ -44,7 +62,7 @@ def test_no_byte_of_it_is_left_after_compaction(data: Path) -> None:
     erased = command(data, "workspaces", "erase", gone["id"], "--yes")
     assert erased.returncode == 0, erased.stderr
     assert f"Erasure of the workspace {gone['id']}: verified" in erased.stdout
-    assert "5 documents" in erased.stdout
+    assert "60 documents" in erased.stdout
     assert "before.pegasus" in erased.stdout
     assert "Next: pegasus compact" in erased.stdout
     assert command(data, "compact").returncode == 0
@@ -64,8 +82,8 @@ def test_no_byte_of_it_is_left_after_compaction(data: Path) -> None:
     assert "not valid" in refused.stderr
 
 
-def test_it_is_not_erased_unless_somebody_says_that_it_is_meant(data: Path) -> None:
-    gone = made(data, "gone", SECRET, 1)
+def test_it_is_not_erased_unless_somebody_says_that_it_is_meant(data: Path, filled: Filled) -> None:
+    gone = filled.gone
     unsaid = command(data, "workspaces", "erase", gone["id"])
     assert unsaid.returncode == 2
     assert "--yes" in unsaid.stderr
@@ -73,15 +91,16 @@ def test_it_is_not_erased_unless_somebody_says_that_it_is_meant(data: Path) -> N
     assert unknown.returncode == 1
     assert "pegasus workspaces list" in unknown.stderr
     assert command(data, "search", "crystal", PEGASUS_KEY=gone["key"]).returncode == 0
-    first = next(w for w in json.loads(command(data, "workspaces", "list", "--json").stdout) if w["id"] != gone["id"])
-    refused = command(data, "workspaces", "erase", first["id"], "--yes")
+    listed = json.loads(command(data, "workspaces", "list", "--json").stdout)
+    (local,) = (w for w in listed if w["id"] not in (gone["id"], filled.kept["id"]))
+    refused = command(data, "workspaces", "erase", local["id"], "--yes")
     assert refused.returncode == 1
     assert "Next:" in refused.stderr
 
 
 @pytest.mark.parametrize("after_seconds", [0.0, 0.15, 0.4])
-def test_a_killed_server_goes_on_with_it_at_the_next_start(data: Path, after_seconds: float) -> None:
-    gone, kept = made(data, "gone", SECRET, 60), made(data, "kept", OURS, 2)
+def test_a_killed_server_goes_on_with_it_at_the_next_start(data: Path, filled: Filled, after_seconds: float) -> None:
+    gone, kept = filled.gone, filled.kept
     server = ServerProcess(data)
     try:
         client = server.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,6 +63,13 @@ def test_a_read_only_directory_is_told_at_the_start_and_left_as_it_is(tmp_path: 
         assert "heron waits" in command(data, "search", "heron").stdout
 
 
+@pytest.fixture
+def on_disk() -> Iterator[Path]:
+    """A folder where files can be immutable, which they cannot in memory."""
+    with tempfile.TemporaryDirectory(prefix="pegasus-") as folder:
+        yield Path(folder)
+
+
 @contextmanager
 def immutable(directory: Path) -> Iterator[None]:
     """Every file refuses writes, even through a descriptor that is open: a disk remounted read-only after an error."""
@@ -75,8 +83,9 @@ def immutable(directory: Path) -> Iterator[None]:
 
 
 @pytest.mark.slow
-def test_a_directory_that_becomes_read_only_refuses_what_it_cannot_keep_and_goes_on_after_it(tmp_path: Path) -> None:
-    server = ServerProcess(tmp_path / "data", PEGASUS_JOB_LEASE_SECONDS="3")
+@pytest.mark.embedded("its stores' files refuse writes")
+def test_a_directory_that_becomes_read_only_refuses_what_it_cannot_keep_and_goes_on_after_it(on_disk: Path) -> None:
+    server = ServerProcess(on_disk / "data", PEGASUS_JOB_LEASE_SECONDS="3")
     client = server.start()
     try:
         first = add_text(client, "The heron waits by the weir.")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import fcntl
+import io
 import json
 import re
 import shutil
@@ -11,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from installations import fill, rows, said, settings_for, silent, stopped
+from installations import fill, rows, said, settings_for, silent, stopped, truth_of
 from stores import differences
+from tier import copied, one_machine
 
 from pegasus import bootstrap
 from pegasus.adapters.files import FolderFileStore
-from pegasus.bootstrap import embedded, local_access, truth
+from pegasus.bootstrap import embedded, local_access
 from pegasus.client import Client
 from pegasus.data_directory import data_directory
 from pegasus.errors import Conflict, Invalid, NotFound, Unavailable
@@ -48,13 +51,13 @@ def saved(made: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 def save(folder: Path, path: Path, **options: Any) -> Backup:
-    with truth(folder) as (relational, files):
+    with truth_of(folder) as (relational, files):
         return back_up(relational, files, path, progress=silent, **options)
 
 
 def bring_back(path: Path, folder: Path, key: Key = Key()) -> Restored:
     opened = unlock(path, key)
-    return bootstrap.restore(settings_for(folder), opened, check(opened, silent), silent)
+    return bootstrap.restore(settings_for(one_machine(folder)), opened, check(opened, silent), silent)
 
 
 def ask_all(folder: Path, key: str | None = None) -> str:
@@ -78,9 +81,9 @@ class TestRoundTrip:
         self, made: dict[str, str], saved: Path, tmp_path: Path
     ) -> None:
         bring_back(saved, tmp_path / "data")
-        with truth(Path(made["folder"])) as (relational, _):
+        with truth_of(Path(made["folder"])) as (relational, _):
             before = rows(relational)
-        with truth(tmp_path / "data") as (relational, _):
+        with truth_of(tmp_path / "data") as (relational, _):
             after = rows(relational)
         assert any(row["document_id"] == made["erasing"] for row in before["document_versions"])
         for table in REFERRING:
@@ -103,14 +106,13 @@ class TestRoundTrip:
     def test_it_answers_the_same_to_every_byte_and_to_the_keys_of_before(
         self, made: dict[str, str], saved: Path, tmp_path: Path
     ) -> None:
-        copy = tmp_path / "copy"
-        shutil.copytree(made["folder"], copy)
+        original = copied(Path(made["folder"]), tmp_path / "copy")
         bring_back(saved, tmp_path / "data")
-        wanted = ask_all(copy)
+        wanted = ask_all(original)
         assert '"citations": [{' in wanted
         assert ask_all(tmp_path / "data") == wanted
         assert ask_all(tmp_path / "data", made["key"]) == wanted
-        assert ask_all(tmp_path / "data", made["other key"]) == ask_all(copy, made["other key"]) != wanted
+        assert ask_all(tmp_path / "data", made["other key"]) == ask_all(original, made["other key"]) != wanted
         with pytest.raises(Exception, match="not valid"):
             ask_all(tmp_path / "data", made["revoked"])
 
@@ -143,14 +145,16 @@ class TestRoundTrip:
         self, made: dict[str, str], saved: Path, tmp_path: Path
     ) -> None:
         bring_back(saved, tmp_path / "data")
-        before, after = Path(made["folder"]) / "files", tmp_path / "data" / "files"
-        with truth(tmp_path / "data") as (relational, _), relational.read() as tx:
+        after = tmp_path / "data" / "files"
+        with truth_of(tmp_path / "data") as (relational, _), relational.read() as tx:
             keys = [row["file_key"] for row in tx.all("SELECT file_key FROM document_versions") if row["file_key"]]
         assert keys
         assert sorted(keys) == sorted(FolderFileStore(after).stored_keys())
-        for key in keys:
-            assert (after / key).read_bytes() == (before / key).read_bytes()
-            assert (after / key).stat().st_mode & 0o077 == 0
+        with truth_of(Path(made["folder"])) as (_, files):
+            for key in keys:
+                with files.path(key) as before:
+                    assert (after / key).read_bytes() == before.read_bytes()
+                assert (after / key).stat().st_mode & 0o077 == 0
         assert saved.stat().st_mode & 0o777 == 0o600
 
     def test_the_archive_has_no_secret_and_nothing_of_what_was_being_erased(
@@ -165,7 +169,7 @@ class TestRoundTrip:
 
     def test_the_archive_remembers_itself(self, saved: Path, tmp_path: Path) -> None:
         bring_back(saved, tmp_path / "data")
-        with truth(tmp_path / "data") as (relational, _), relational.read() as tx:
+        with truth_of(tmp_path / "data") as (relational, _), relational.read() as tx:
             (record,) = backups_holding(tx, created_before=10**10)
         assert (record.name, record.size_bytes) == ("archive", saved.stat().st_size)
 
@@ -181,17 +185,17 @@ class TestEncrypted:
         save(Path(made["folder"]), tmp_path / "a", lock=Lock(passphrase="open sesame"))
         assert b"lighthouse" not in (tmp_path / "a").read_bytes()
         bring_back(tmp_path / "a", tmp_path / "data", Key(passphrase="open sesame"))
-        with truth(tmp_path / "data") as (relational, _):
+        with truth_of(tmp_path / "data") as (relational, _):
             assert rows(relational)["documents"]
 
 
 class TestRecords:
     def test_a_backup_is_known_until_it_expires(self, made: dict[str, str], tmp_path: Path) -> None:
         folder = tmp_path / "data"
-        shutil.copytree(made["folder"], folder)
+        copied(Path(made["folder"]), folder)
         kept = save(folder, tmp_path / "kept", keep_days=30)
         save(folder, tmp_path / "deleted", keep_days=0)
-        with truth(folder) as (relational, _), relational.read() as tx:
+        with truth_of(folder) as (relational, _), relational.read() as tx:
             found = {record.id: record for record in backups_holding(tx, kept.created_at + 1)}
             assert not {record.id for record in backups_holding(tx, kept.created_at)} & {kept.id}
         assert found[kept.id].name == "kept"
@@ -200,11 +204,11 @@ class TestRecords:
         assert "deleted" not in {record.name for record in found.values()}
 
     def test_one_that_failed_is_not_known(self, made: dict[str, str], tmp_path: Path) -> None:
-        with truth(Path(made["folder"])) as (relational, _), relational.read() as tx:
+        with truth_of(Path(made["folder"])) as (relational, _), relational.read() as tx:
             before = backups_holding(tx, 10**10)
         with pytest.raises(Unavailable, match="cannot be written"):
             save(Path(made["folder"]), tmp_path / "no such folder" / "a")
-        with truth(Path(made["folder"])) as (relational, _), relational.read() as tx:
+        with truth_of(Path(made["folder"])) as (relational, _), relational.read() as tx:
             assert backups_holding(tx, 10**10) == before
 
 
@@ -230,8 +234,8 @@ class TestWriting:
         self, made: dict[str, str], tmp_path: Path
     ) -> None:
         folder = tmp_path / "data"
-        shutil.copytree(made["folder"], folder)
-        with truth(folder) as (relational, _):
+        copied(Path(made["folder"]), folder)
+        with truth_of(folder) as (relational, _):
             with relational.write() as tx:
                 for name in ("killed", "writing"):
                     records.insert(tx, new_id(), name, 0, None)
@@ -245,19 +249,21 @@ class TestWriting:
                 assert {"a", "writing"} <= records.names(tx)
                 assert "killed" not in records.names(tx)
 
-    def test_two_backups_do_not_write_one_file(self, made: dict[str, str], tmp_path: Path) -> None:
-        class Waiting(FolderFileStore):
-            def path(self, key: str) -> Any:
-                reached.set()
-                go_on.wait(30)
-                return super().path(key)
+    def test_two_backups_do_not_write_one_file(
+        self, made: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def waiting(key: str) -> Any:
+            reached.set()
+            go_on.wait(30)
+            return stored(key)
 
         reached, go_on = threading.Event(), threading.Event()
         folder = Path(made["folder"])
-        with truth(folder) as (relational, files):
-            waiting = Waiting(folder / "files")
+        with truth_of(folder) as (relational, files):
+            stored, slow = files.path, copy.copy(files)
+            monkeypatch.setattr(slow, "path", waiting)
             first = threading.Thread(
-                target=back_up, args=(relational, waiting, tmp_path / "twice"), kwargs={"progress": silent}
+                target=back_up, args=(relational, slow, tmp_path / "twice"), kwargs={"progress": silent}
             )
             first.start()
             assert reached.wait(30)
@@ -269,46 +275,47 @@ class TestWriting:
                 assert "twice" in records.names(tx)
         check(unlock(tmp_path / "twice", Key()), silent)
 
-    def test_it_begins_again_when_a_file_goes_with_its_document(self, made: dict[str, str], tmp_path: Path) -> None:
-        class Erasing(FolderFileStore):
-            """A document is erased just before its file is saved."""
+    def test_it_begins_again_when_a_file_goes_with_its_document(
+        self, made: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        erased: list[str] = []
 
-            erased: str | None = None
-
-            def path(self, key: str) -> Any:
-                if self.erased is None:
-                    self.erased = key
-                    with relational.write() as tx:
-                        tx.execute(
-                            "UPDATE documents SET state = 'erasing' WHERE id = (SELECT document_id FROM"
-                            " document_versions WHERE file_key = :key)", {"key": key},
-                        )  # fmt: skip
-                    self.delete(key)
-                return super().path(key)
+        def erasing(key: str) -> Any:
+            """The first document is erased just before its file is saved."""
+            if not erased:
+                erased.append(key)
+                with relational.write() as tx:
+                    tx.execute(
+                        "UPDATE documents SET state = 'erasing' WHERE id = (SELECT document_id FROM"
+                        " document_versions WHERE file_key = :key)", {"key": key},
+                    )  # fmt: skip
+                files.delete(key)
+            return stored(key)
 
         folder = tmp_path / "data"
-        shutil.copytree(made["folder"], folder)
-        with truth(folder) as (relational, _):
-            files = Erasing(folder / "files")
+        copied(Path(made["folder"]), folder)
+        with truth_of(folder) as (relational, files):
+            stored = files.path
+            monkeypatch.setattr(files, "path", erasing)
             back_up(relational, files, tmp_path / "a", progress=silent)
         bring_back(tmp_path / "a", tmp_path / "restored")
-        with truth(tmp_path / "restored") as (relational, restored):
+        with truth_of(tmp_path / "restored") as (relational, restored):
             named = {row["file_key"] for row in rows(relational)["document_versions"] if row["file_key"]}
             assert named == set(restored.stored_keys())
-            assert files.erased not in named
+            assert erased[0] not in named
 
     @pytest.mark.parametrize("harm", ["missing", "changed"])
     def test_a_damaged_installation_is_not_saved_as_if_it_were_whole(
         self, harm: str, made: dict[str, str], tmp_path: Path
     ) -> None:
         folder = tmp_path / "data"
-        shutil.copytree(made["folder"], folder)
-        with truth(folder) as (relational, _), relational.read() as tx:
-            key = tx.one("SELECT file_key FROM document_versions WHERE document_id = :id", {"id": made["pdf"]})[
-                "file_key"
-            ]
-        path = folder / "files" / key
-        path.unlink() if harm == "missing" else path.write_bytes(b"something else")
+        copied(Path(made["folder"]), folder)
+        with truth_of(folder) as (relational, files), relational.read() as tx:
+            named = "SELECT file_key FROM document_versions WHERE document_id = :id"
+            key = tx.one(named, {"id": made["pdf"]})["file_key"]
+            files.delete(key)
+            if harm == "changed":
+                files.put_back(key, io.BytesIO(b"something else"))
         with pytest.raises((NotFound, Invalid), match=key):
             save(folder, tmp_path / "a")
         assert not (tmp_path / "a").exists()
@@ -321,14 +328,15 @@ class TestWriting:
 
 
 class TestRefusals:
+    @pytest.mark.embedded("a restore is into a directory")
     def test_documents_are_not_overwritten(self, made: dict[str, str], saved: Path, tmp_path: Path) -> None:
-        shutil.copytree(made["folder"], tmp_path / "data")
+        copied(Path(made["folder"]), tmp_path / "data")
         with pytest.raises(Conflict, match="only where there are none"):
             bring_back(saved, tmp_path / "data")
         with stopped(tmp_path / "data") as application, application.relational.read() as tx:
             assert tx.one("SELECT 1 FROM documents")
 
-    @pytest.mark.sqlite
+    @pytest.mark.embedded("it is about SQLite's own file")
     def test_what_cannot_be_opened_is_not_overwritten(self, saved: Path, tmp_path: Path) -> None:
         (tmp_path / "pegasus.sqlite3").write_bytes(b"not a database, but whose?" * 100)
         with pytest.raises(Conflict, match="only where there are none"):
@@ -450,11 +458,12 @@ class TestOlderVersions:
                 writer.add(f"rows/{name}/000000.ndjson", json.dumps(row).encode() + b"\n")
             writer.finish()
         bring_back(tmp_path / "a", tmp_path / "data")
-        with truth(tmp_path / "data") as (relational, _):
+        with truth_of(tmp_path / "data") as (relational, _):
             assert rows(relational)["workspaces"] == [{**tables["workspaces"], "erasing_at": None}]
             with relational.read() as tx:
                 assert tx.one("SELECT version_num FROM alembic_version")["version_num"] == HEAD
 
+    @pytest.mark.embedded("it is about SQLite's own file")
     def test_a_directory_of_the_first_schema_is_upgraded_in_place(self, tmp_path: Path) -> None:
         relational = bootstrap._open_relational(tmp_path, None)
         relational.migrate("0001")
@@ -462,14 +471,14 @@ class TestOlderVersions:
             tx.execute("INSERT INTO workspaces (id, name, created_at) VALUES ('w', 'old', 1)")
         relational.close()
         save(tmp_path, tmp_path / "a")
-        with truth(tmp_path) as (relational, _):
+        with truth_of(tmp_path) as (relational, _):
             assert [row["name"] for row in rows(relational)["workspaces"]] == ["old"]
 
 
 class TestDrill:
     def test_it_restores_searches_asks_and_cleans_up(self, made: dict[str, str], saved: Path, tmp_path: Path) -> None:
         folder = tmp_path / "data"
-        shutil.copytree(made["folder"], folder)
+        copied(Path(made["folder"]), folder)
         opened = unlock(saved, Key())
         with data_directory(folder):  # As a server does that runs meanwhile.
             drill = bootstrap.drill(settings_for(folder), opened, check(opened, silent), silent)

@@ -303,7 +303,7 @@ class TestChildProcess:
         started = time.monotonic()
         with pytest.raises(Unreadable, match="Reading 'trap.html' took longer than 1.5 s and was stopped"):
             extractor.extract(stored(tmp_path, SLOW_HTML), formats.HTML, filename="trap.html", timeout_seconds=1.5)
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 20
         assert "Mooring lines" in read(extractor, tmp_path, SMALL_PDF).text
 
     def test_a_file_that_needs_too_much_memory_says_so_and_the_next_one_is_read(
@@ -359,7 +359,7 @@ class TestChildProcess:
         read(extractor, tmp_path, SMALL_PDF)
         pid = extractor.child_pid or 0
         os.kill(pid, signal.SIGKILL)
-        assert gone_within(pid, 5)
+        assert gone_within(pid, 30)
         assert "Mooring lines" in read(extractor, tmp_path, SMALL_PDF).text
         assert extractor.child_pid != pid
 
@@ -384,7 +384,7 @@ class TestChildProcess:
     ) -> None:
         extractor = make_extractor(idle_seconds=0.3)
         read(extractor, tmp_path, SMALL_PDF)
-        assert gone_within(extractor.child_pid or 0, 5)
+        assert gone_within(extractor.child_pid or 0, 30)
         assert "Mooring lines" in read(extractor, tmp_path, SMALL_PDF).text
 
     def test_close_ends_the_child(self, make_extractor: Callable[..., KreuzbergTextExtractor], tmp_path: Path) -> None:
@@ -413,17 +413,28 @@ class TestChildProcess:
         self, tmp_path: Path, content: bytes, media_type: str, at_work: bool
     ) -> None:
         """An idle child sees its stdin close; one that hangs is ended by its own alarm."""
-        program = (
-            "import sys, threading, time; from pathlib import Path; from pegasus.text import formats;"
-            "from pegasus.adapters.kreuzberg import KreuzbergTextExtractor;"
-            "x = KreuzbergTextExtractor(timeout_seconds=2);"
-            f"t = threading.Thread(target=x.extract, args=(Path(sys.argv[1]), formats.{media_type})); t.start();"
-            f"time.sleep(0.7) if {at_work} else t.join(); print(x.child_pid, flush=True); time.sleep(60)"
-        )
+        program = f"""if True:
+            import sys, threading, time
+            from pathlib import Path
+            from pegasus.adapters.kreuzberg import KreuzbergTextExtractor
+            from pegasus.text import formats
+
+            extractor = KreuzbergTextExtractor(timeout_seconds=2)
+            reading = threading.Thread(target=extractor.extract, args=(Path(sys.argv[1]), formats.{media_type}))
+            reading.start()
+            if {at_work}:
+                while extractor.child_pid is None:
+                    time.sleep(0.02)
+                time.sleep(0.7)
+            else:
+                reading.join()
+            print(extractor.child_pid, flush=True)
+            time.sleep(60)
+        """
         command = [sys.executable, "-c", program, str(stored(tmp_path, content))]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
             assert parent.stdout is not None
             child = int(parent.stdout.readline())
             assert alive(child)
             parent.kill()
-        assert gone_within(child, 10)
+        assert gone_within(child, 30)

@@ -92,16 +92,22 @@ def test_anothers_many_retries_hold_nobody_up(bench: Bench) -> None:
 
 def test_a_claim_is_quick_however_long_the_queue_is(bench: Bench) -> None:
     """0.2 ms at 100,000 waiting jobs when this was measured; the bound here only tells a step from a scan."""
+
+    def usual_seconds() -> float:
+        took = []
+        for n in range(20):
+            begun = time.perf_counter()
+            with bench.store.read() as tx:
+                assert repository.has_due(tx, Lane.READ, time.time())
+            bench.claim(f"w{n}", limit=1)
+            took.append(time.perf_counter() - begun)
+        return sorted(took)[10]
+
+    import_of(bench, 30, Lane.READ)
+    short = usual_seconds()
     import_of(bench, 20_000, Lane.READ)
     import_of(bench, 1, Lane.READ, bench.workspace())
-    took = []
-    for n in range(20):
-        begun = time.perf_counter()
-        with bench.store.read() as tx:
-            assert repository.has_due(tx, Lane.READ, time.time())
-        bench.claim(f"w{n}", limit=1)
-        took.append(time.perf_counter() - begun)
-    assert sorted(took)[10] < 0.02
+    assert usual_seconds() < 10 * short + 0.02
     with bench.store.write() as tx:
         postgresql = isinstance(tx, PostgresTransaction)
         if postgresql:  # Which happens by itself within a minute.

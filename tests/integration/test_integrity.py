@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import shutil
 import sqlite3
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import finished
-from stores import differences, values
+from stores import change_graph, differences, values
 
 from pegasus.access import service as access
 from pegasus.access.scopes import Scope
@@ -95,9 +96,12 @@ class Installation:
     def passages(self, document_id: str) -> list[str]:
         return [row[0] for row in self.sql("SELECT id FROM passages WHERE document_id = ? ORDER BY seq", document_id)]
 
-    def file(self, document_id: str) -> Path:
+    def file_key(self, document_id: str) -> str:
         (row,) = self.sql("SELECT file_key FROM document_versions WHERE document_id = ?", document_id)
-        return self.directory / "files" / row[0]
+        return str(row[0])
+
+    def lose_file(self, document_id: str) -> None:
+        self.application.files.delete(self.file_key(document_id))
 
 
 def story(random_: random.Random, number: int, paragraphs: int = 4) -> str:
@@ -177,16 +181,15 @@ def lose_entity(i: Installation, _document: str) -> None:
 
 
 def rename_entity(i: Installation, _document: str) -> None:
-    with i.graph._write() as connection:
-        connection.execute("MATCH (e:Entity {name: 'Ada Lovelace'}) SET e.name = 'Somebody Else'")
+    change_graph(i.graph, "MATCH (e:Entity {name: 'Ada Lovelace'}) SET e.name = 'Somebody Else'")
 
 
 def extra_mention(i: Installation, document: str) -> None:
-    with i.graph._write() as connection:
-        connection.execute(
-            "MATCH (p:Passage {id: $p}) MATCH (e:Entity {name: 'Ada Lovelace'}) CREATE (p)-[:MENTIONS]->(e)",
-            {"p": i.passages(document)[0]},
-        )
+    change_graph(
+        i.graph,
+        "MATCH (p:Passage {id: $p}) MATCH (e:Entity {name: 'Ada Lovelace'}) CREATE (p)-[:MENTIONS]->(e)",
+        p=i.passages(document)[0],
+    )
 
 
 def lose_links(i: Installation, document: str) -> None:
@@ -301,28 +304,28 @@ def test_a_fault_is_found_told_and_mended(installation: Installation, fault: str
 
 def test_a_lost_original_is_written_again_where_it_is_its_text(installation: Installation) -> None:
     document = installation.add_file("story.md", b"# Title\n\nAda wrote it.\n")
-    file = installation.file(document)
-    file.unlink()
+    installation.lose_file(document)
     report = installation.check()
     assert kinds(report) == {"files:missing": 1}
     assert report["differences"][0]["document_id"] == document
     installation.repair()
     assert installation.check()["consistent"]
-    assert installation.file(document).read_bytes() == b"# Title\n\nAda wrote it.\n"
+    with installation.application.files.path(installation.file_key(document)) as path:
+        assert path.read_bytes() == b"# Title\n\nAda wrote it.\n"
 
 
 @pytest.mark.parametrize("fault", ["missing", "changed"])
 def test_a_lost_original_that_cannot_be_made_again_is_said_to_be_lost(installation: Installation, fault: str) -> None:
     document = installation.add_file("page.html", b"<html><title>Page</title><p>Ada wrote it.</p></html>")
-    file = installation.file(document)
-    file.unlink()
+    key = installation.file_key(document)
+    installation.lose_file(document)
     if fault == "changed":
-        file.write_bytes(b"something else")
+        installation.application.files.put_back(key, io.BytesIO(b"something else"))
     assert kinds(installation.check()) == {f"files:{fault}": 1}
     (result,) = installation.repair()
     assert "the original file is lost" in result["name"]
     assert installation.check()["consistent"]
-    assert not file.exists()
+    assert key not in installation.application.files.stored_keys()
     content = installation.client.call("GET", f"/v1/documents/{document}/content")
     assert "Ada wrote it." in content["text"]
 
@@ -355,9 +358,7 @@ def test_an_answer_that_cites_what_is_gone_is_found_and_emptied(installation: In
 
 def test_files_of_nobody_are_found_over_the_whole_installation(installation: Installation) -> None:
     installation.add_file("story.md", b"Ada wrote it.")
-    stray = installation.directory / "files" / installation.workspace_id / "aa" / ("a" * 32)
-    stray.parent.mkdir(parents=True, exist_ok=True)
-    stray.write_bytes(b"stray")
+    installation.application.files.put_back(f"{installation.workspace_id}/aa/{'a' * 32}", io.BytesIO(b"stray"))
     report = installation.application.integrity.check()
     assert report.by_kind == {"files:orphan": 1}
 
@@ -381,7 +382,7 @@ def test_200_faults_of_five_kinds_are_all_found_and_mended_and_none_is_imagined(
         ("vectors:missing", lose_vector, groups[0]),
         ("vectors:stale", turn_embedding, groups[1]),
         ("rows:text-changed", change_text, groups[2]),
-        ("files:missing", lambda i, document: i.file(document).unlink(), files),
+        ("files:missing", Installation.lose_file, files),
     ):
         for document in documents:
             plant(installation, document)
@@ -433,6 +434,7 @@ def test_a_check_during_imports_and_erasures_imagines_nothing(installation: Inst
 
 
 @pytest.mark.slow
+@pytest.mark.embedded("a file of the vectors' is removed")
 def test_vectors_that_chroma_has_lost_behind_its_count_are_noticed_and_made_again(tmp_path: Path) -> None:
     """As two processes on one directory lose them. Chroma keeps vectors in files of their own from a thousand on."""
     with installed(tmp_path / "data") as installation:
@@ -469,6 +471,7 @@ def test_a_store_that_was_emptied_is_rebuilt(installation: Installation, stores:
     assert differences(installation.application) == []
 
 
+@pytest.mark.embedded("what servers keep in their files is left to them, which test_servers shows")
 def test_an_erasure_is_purged_by_itself_after_a_time_and_not_over_and_over(installation: Installation) -> None:
     def due(after_seconds: float) -> int:
         with installation.application.relational.write() as tx:
@@ -486,7 +489,7 @@ def test_an_erasure_is_purged_by_itself_after_a_time_and_not_over_and_over(insta
     assert due(0) == 0
 
 
-@pytest.mark.sqlite
+@pytest.mark.embedded("it is about SQLite's own file")
 def test_no_byte_of_an_erased_document_is_left_after_compaction(installation: Installation) -> None:
     kept = installation.add_text(story(installation.random, 1), "Kept")
     secret = "The zanzibarite crystal was hidden by Quillon Featherstonehaugh beneath the xylotheque."

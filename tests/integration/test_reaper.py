@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from benches import Bench
+from servers import ON_SERVERS
 
 from pegasus.access import service as access
 from pegasus.access.service import Reply
@@ -209,9 +210,9 @@ class TestTheReaper:
 
         reaper = Reaper(bench.store, [Chore("a chore", 3_600, act)])
         reaper.start()
-        assert done.wait(10)
+        assert done.wait(30)
         reaper.ask_to_stop()
-        assert reaper.join(5)
+        assert reaper.join(30)
 
     def test_goes_on_with_the_others_when_a_chore_fails(self, bench: Bench) -> None:
         left = [7, 0]
@@ -223,5 +224,7 @@ class TestTheReaper:
         assert Reaper(bench.store, chores).run_once() == {"full": 0, "broken": 0, "fine": 7}
 
     def test_is_part_of_the_application(self, stopped: Application) -> None:
-        chores = {"jobs left behind", "finished jobs", "idempotency replies", "compaction"}
+        chores = {"jobs left behind", "finished jobs", "idempotency replies"}
+        if not ON_SERVERS:  # There is nothing that it could purge.
+            chores.add("compaction")
         assert stopped.reaper.run_once() == dict.fromkeys(chores, 0)

@@ -96,6 +96,7 @@ class TestStoresAgree:
                 at_rest(application)
             assert differences(application) == []
 
+    @pytest.mark.embedded("the vectors' file is damaged")
     def test_a_vector_store_that_fails_while_it_runs_is_unavailable(self, stopped: Application) -> None:
         """As on a full or failing disk; words still work, so a search need not fail with it."""
         workspace_id = local_access(stopped, stopped.settings.data).workspace_id
@@ -115,7 +116,7 @@ class TestNextStart:
             tx.execute("UPDATE jobs SET run_after = run_after + 3600, created_at = created_at + 3600")
         application.close()
         with embedded(settings) as application:
-            at_rest(application, timeout_seconds=5)
+            at_rest(application, timeout_seconds=30)
 
     @pytest.mark.parametrize("left", ["", "pgs_of-a-transaction-that-was-never-committed\n"])
     def test_a_key_file_from_a_start_that_was_killed_is_made_anew(self, stopped: Application, left: str) -> None:
@@ -129,8 +130,9 @@ class TestNextStart:
             with pytest.raises(Conflict, match="Another pegasus command is using"):
                 running_server(directory)
 
+    @pytest.mark.embedded("the files of its stores are damaged")
     @pytest.mark.parametrize("name", [
-        pytest.param("pegasus.sqlite3", marks=pytest.mark.sqlite), "graph.ladybug", "vectors/chroma.sqlite3",
+        "pegasus.sqlite3", "graph.ladybug", "vectors/chroma.sqlite3",
     ])  # fmt: skip
     def test_a_damaged_store_is_named_with_what_to_do(self, settings: Settings, name: str) -> None:
         damaged = settings.data / name

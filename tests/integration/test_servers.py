@@ -27,6 +27,7 @@ from test_integrity import FAULTS, Installation, story
 from pegasus import bootstrap
 from pegasus.access import service as access
 from pegasus.access.scopes import Scope
+from pegasus.adapters.chroma_server import ChromaServerVectorStore
 from pegasus.bootstrap import embedded, open_stores, truth
 from pegasus.client import Client
 from pegasus.errors import Misconfigured, Unavailable
@@ -37,13 +38,9 @@ from pegasus.integrity.restore import check as check_archive
 from pegasus.server import serving_in_background
 from pegasus.settings import load_settings
 
+pytestmark = pytest.mark.embedded("it names its servers itself")
+
 SERVERS = {"vectors": "chroma", "graph": "bolt", "files": "s3"}
-
-
-@pytest.fixture(scope="module")
-def chroma(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChromaServer]:
-    with chroma_server(tmp_path_factory.mktemp("chroma")) as server:
-        yield server
 
 
 @pytest.fixture
@@ -52,8 +49,10 @@ def urls(bolt: BoltServer, s3: S3Server, chroma: ChromaServer, monkeypatch: pyte
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
     place = bolt.address.removeprefix("bolt://")
+    with closing(ChromaServerVectorStore(chroma.url)) as left:
+        left.rebuild([])  # Of the test before: nobody may begin anew beside it.
     return {
-        "vectors": chroma.url,
+        "vectors": f"{chroma.url}/{new_id()}",
         "graph": f"bolt://root:{quote(PASSWORD)}@{place}/{bolt.new_database()}",
         "files": f"s3://{s3.bucket}/{new_id()}?region={REGION}&endpoint={s3.endpoint}",
     }
@@ -161,7 +160,10 @@ def test_a_lost_object_is_noticed_and_an_orphan_is_deleted(installation: Install
 
 
 def test_a_server_that_was_emptied_is_noticed_and_filled_again(urls: dict[str, str], tmp_path: Path) -> None:
-    with chroma_server(tmp_path / "chroma") as server, installed(tmp_path / "data", {"vectors": server.url}) as i:
+    with (
+        chroma_server(tmp_path / "chroma") as server,
+        installed(tmp_path / "data", {"vectors": f"{server.url}/notes"}) as i,
+    ):
         documents = [i.add_text(story(i.random, n), f"Story {n}") for n in range(3)]
         assert found(i, "engine letter")
         server.process.kill()
@@ -177,7 +179,10 @@ def test_a_server_that_was_emptied_is_noticed_and_filled_again(urls: dict[str, s
 
 
 def test_a_document_that_came_while_a_server_was_away_is_indexed_when_it_is_back(tmp_path: Path) -> None:
-    with chroma_server(tmp_path / "chroma") as server, installed(tmp_path / "data", {"vectors": server.url}) as i:
+    with (
+        chroma_server(tmp_path / "chroma") as server,
+        installed(tmp_path / "data", {"vectors": f"{server.url}/notes"}) as i,
+    ):
         server.process.kill()
         added = i.client.call("POST", "/v1/documents", json={"title": "Note", "text": "Ada wrote of the zanzibarite."})
         lexical = {"query": "zanzibarite", "mode": "lexical"}
@@ -226,12 +231,48 @@ def test_backup_restore_and_drill_know_the_servers(urls: dict[str, str], tmp_pat
         assert found(i, "Ada Lovelace") == [document]
 
 
+@pytest.mark.parametrize("name", SERVERS)
+def test_what_another_installation_has_is_left_alone_by_one_that_begins(
+    urls: dict[str, str], tmp_path: Path, name: str
+) -> None:
+    """Somebody names another's server by mistake, or the rows were lost."""
+    used = {name: urls[name]}
+    with installed(tmp_path / "one", used) as one:
+        document = one.add_file("story.md", b"# Title\n\nAda wrote it.\n")
+    with (
+        pytest.raises(Misconfigured, match=f"no rows, but {name} still hold") as raised,
+        installed(tmp_path / "other", used),
+    ):
+        pass
+    assert "backup" in (raised.value.hint or "")
+    with installed(tmp_path / "one", used) as one:
+        assert one.check()["consistent"], one.check()
+        assert found(one, "Ada") == [document]
+
+
 def test_nothing_of_a_bucket_is_swept_at_start(urls: dict[str, str], tmp_path: Path) -> None:
-    """Somebody names the bucket of another installation by mistake."""
     with installed(tmp_path / "one", {"files": urls["files"]}) as one:
         one.add_file("story.md", b"# Title\n\nAda wrote it.\n")
+    with installed(tmp_path / "other", {}) as other:
+        other.add_text("It has rows of its own.")
     with installed(tmp_path / "other", {"files": urls["files"]}) as other:
         assert len(list(other.application.files.stored_keys())) == 1
+
+
+@pytest.mark.embedded("it takes away the file of the rows")
+def test_rows_that_are_lost_are_no_first_start(tmp_path: Path) -> None:
+    with installed(tmp_path, {}) as i:
+        i.add_file("story.md", b"# Title\n\nAda wrote it.\n")
+    rows = tmp_path / "pegasus.sqlite3"
+    rows.rename(tmp_path / "aside")
+    with (
+        pytest.raises(Misconfigured, match="vectors and graph and files still hold documents"),
+        installed(tmp_path, {}),
+    ):
+        pass
+    (tmp_path / "aside").rename(rows)
+    with installed(tmp_path, {}) as i:
+        assert i.check()["consistent"], i.check()
 
 
 @pytest.mark.parametrize("name", SERVERS)

@@ -40,21 +40,30 @@ def release() -> Iterator[threading.Event]:
 @pytest.fixture
 def lane(bench: Bench) -> Iterator[LaneWorker]:
     """A running lane that gives a step up when it shows no progress for a fifth of a second."""
-    worker = bench.worker(step_seconds=0.2)
+    yield from running(bench.worker(step_seconds=0.2))
+
+
+@pytest.fixture
+def patient_lane(bench: Bench) -> Iterator[LaneWorker]:
+    """The same with so much time that a step which does show progress has enough of it on a slow machine."""
+    yield from running(bench.worker(step_seconds=1.5))
+
+
+def running(worker: LaneWorker) -> Iterator[LaneWorker]:
     worker.start()
     yield worker
     worker.ask_to_stop()
-    worker.join(5)
+    worker.join(30)
 
 
 def stop(worker: LaneWorker) -> None:
     worker.ask_to_stop()
-    worker.join(5)
+    worker.join(30)
 
 
 class TestAWorkerThatHangs:
     def test_loses_its_job_which_another_takes_over(
-        self, bench: Bench, lane: LaneWorker, release: threading.Event
+        self, bench: Bench, patient_lane: LaneWorker, release: threading.Event
     ) -> None:
         late: list[bool] = []
         first = threading.Event()
@@ -69,16 +78,16 @@ class TestAWorkerThatHangs:
 
         bench.task.do = hang_once
         job_id = bench.enqueue()
-        owner = lane.owner
-        until(lambda: lane.stuck == 1)
-        assert lane.owner != owner
+        owner = patient_lane.owner
+        until(lambda: patient_lane.stuck == 1)
+        assert patient_lane.owner != owner
         assert bench.history(job_id) == [("stuck", "timed-out")]
         bench.make_due()
         until(lambda: bench.state(job_id) == "succeeded")
         release.set()
-        until(lambda: lane.stuck == 0)
+        until(lambda: patient_lane.stuck == 0)
         assert late == [False], "the one that hung has lost its right to settle"
-        assert bench.get(job_id).result == {"by": lane.owner}
+        assert bench.get(job_id).result == {"by": patient_lane.owner}
 
     def test_ends_as_a_dead_letter_if_it_hangs_each_time(
         self, bench: Bench, lane: LaneWorker, release: threading.Event
@@ -120,17 +129,17 @@ class TestAWorkerThatHangs:
         until(lambda: lane.stuck == 0)
         bootstrap._all_at_work((lane,))()
 
-    def test_is_not_one_that_shows_progress(self, bench: Bench, lane: LaneWorker) -> None:
+    def test_is_not_one_that_shows_progress(self, bench: Bench, patient_lane: LaneWorker) -> None:
         def slowly(jobs: Sequence[Job], owner: str) -> None:
-            for n in range(16):
-                time.sleep(0.05)
-                assert bench.do(service.report_progress, jobs[0], owner, "step", n, 16)
+            for n in range(25):
+                time.sleep(0.1)
+                assert bench.do(service.report_progress, jobs[0], owner, "step", n, 25)
             bench.task.succeed(jobs, owner)
 
         bench.task.do = slowly
         job_id = bench.enqueue()
         until(lambda: bench.state(job_id) == "succeeded")
-        assert lane.stuck == 0
+        assert patient_lane.stuck == 0
         assert bench.history(job_id) == []
 
 
@@ -152,7 +161,9 @@ class TestASearchOnAStoreThatHangs:
     ) -> Iterator[SearchService]:
         monkeypatch.setattr(search_service, "_MEANING_SECONDS", 0.3)
         hanging: Any = Hanging(release)
-        search = SearchService(application.relational, hanging, application.search._graph, application.search._embedder)
+        search = SearchService(
+            application.relational, hanging, application.search._graph, application.search._questions
+        )
         yield search
         release.set()
         search.close()
@@ -178,7 +189,7 @@ class TestASearchOnAStoreThatHangs:
         for _ in range(50):
             with pytest.raises(TimedOut, match="no more"):
                 search.search(workspace_id, "heron")
-        assert time.monotonic() - begun < 0.3
+        assert time.monotonic() - begun < 50 * 0.3 / 2, "they waited as long as those that hang"
         with pytest.raises(TimedOut):
             search.check()
 
@@ -206,10 +217,10 @@ class TestCallsWithALimit:
         raise TimeoutError("its own")
 
     def test_that_hang_are_told_and_then_refused_at_once(self, release: threading.Event) -> None:
-        calls = LimitedCalls("test", 2, 0.1, "check the free space")
+        calls = LimitedCalls("test", 2, 1, "check the free space")
         pending = [calls.start(release.wait, 30) for _ in range(2)]
         for one in pending:
-            with pytest.raises(TimedOut, match=r"within 0\.1 seconds") as told:
+            with pytest.raises(TimedOut, match="within 1 second") as told:
                 calls.result(one)
             assert told.value.hint == "check the free space"
         begun = time.monotonic()
@@ -217,7 +228,7 @@ class TestCallsWithALimit:
             calls.start(release.wait, 30)
         with pytest.raises(TimedOut):
             calls.check()
-        assert time.monotonic() - begun < 0.05
+        assert time.monotonic() - begun < 1
         release.set()
         until(lambda: not calls._calls.qsize() and calls._busy_since == [None, None])
         assert calls.result(calls.start(divmod, 7, 2)) == (3, 1)
@@ -233,4 +244,4 @@ class TestCallsWithALimit:
             calls.result(hung)
         begun = time.monotonic()
         calls.close()
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < 20

@@ -17,7 +17,7 @@ from pegasus.identifiers import new_id
 from pegasus.jobs import service as jobs
 from pegasus.settings import load_settings
 
-pytestmark = pytest.mark.sqlite
+pytestmark = pytest.mark.embedded("it is about SQLite's own file")
 
 
 def states(application: Application, workspace_id: str) -> dict[str, JobState]:

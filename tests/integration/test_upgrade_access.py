@@ -20,7 +20,7 @@ from pegasus.migrations import HEAD
 from pegasus.server import serving_in_background
 from pegasus.settings import load_settings
 
-pytestmark = pytest.mark.sqlite
+pytestmark = pytest.mark.embedded("it is about SQLite's own file")
 
 # As the release with schema 0001 wrote it.
 INSERT_KEY = (

@@ -18,15 +18,17 @@ import httpx
 import pytest
 from calls import assert_problem
 from conftest import finished
-from installations import rows, settings_for, silent, stopped
+from installations import rows, settings_for, silent, stopped, truth_of
+from servers import ON_SERVERS
 from stores import differences
+from tier import copied, one_machine
 
 from pegasus import bootstrap
 from pegasus.access import service as access
 from pegasus.access.scopes import Principal, Scope
 from pegasus.adapters.sqlite import SqliteTransaction
 from pegasus.application import Application
-from pegasus.bootstrap import embedded, local_access, truth
+from pegasus.bootstrap import embedded, local_access
 from pegasus.client import Client, ProblemError
 from pegasus.documents import service as documents
 from pegasus.domain import Lane
@@ -144,7 +146,7 @@ def at_rest(application: Application, timeout_seconds: float = 30) -> None:
 @pytest.fixture
 def folder(filled: tuple[Path, Tenant, Tenant], tmp_path: Path) -> Path:
     """A copy of the filled directory, for one test."""
-    return Path(shutil.copytree(filled[0], tmp_path / "data"))
+    return copied(filled[0], tmp_path / "data")
 
 
 @contextmanager
@@ -273,6 +275,7 @@ def test_the_receipt_tells_what_went_and_where_it_was_looked_for(installation: I
     assert installation.operator.call("GET", "/v1/audit/chain")["intact"]
 
 
+@pytest.mark.embedded("what servers keep in their files is left to them, which test_servers shows")
 def test_a_compaction_purges_it(installation: Installation) -> None:
     finished(installation.operator, installation.erase()["id"])
     job = installation.operator.call("POST", "/v1/integrity/compact")["job"]
@@ -389,8 +392,8 @@ class TestAccepted:
         workspace_id = filled[1].id
         back_up(application.relational, application.files, tmp_path / "archive", progress=silent)
         opened = unlock(tmp_path / "archive", Key())
-        bootstrap.restore(settings_for(tmp_path / "restored"), opened, check(opened, silent), silent)
-        with truth(tmp_path / "restored") as (relational, files):
+        bootstrap.restore(settings_for(one_machine(tmp_path / "restored")), opened, check(opened, silent), silent)
+        with truth_of(tmp_path / "restored") as (relational, files):
             assert not any(rows_of(relational, workspace_id).values())
             assert not any(key.startswith(workspace_id) for key in files.stored_keys())
         with embedded(settings_for(tmp_path / "restored")) as restored:
@@ -422,6 +425,10 @@ class Killed(BaseException):
     """What no code catches, as it catches no kill."""
 
 
+# On the server tier an installation takes longer to copy.
+STRIDE = 5 if ON_SERVERS else 1
+
+
 def test_it_goes_on_wherever_it_was_interrupted_and_still_tells_of_all(
     folder: Path, filled: tuple[Path, Tenant, Tenant], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -429,16 +436,16 @@ def test_it_goes_on_wherever_it_was_interrupted_and_still_tells_of_all(
     monkeypatch.setattr("pegasus.integrity.workspaces._DOCUMENTS_AT_ONCE", 10)
     with stopped(folder) as application:
         accept(application, filled[1].id)
-    uninterrupted, deaths = receipt_after(Path(shutil.copytree(folder, tmp_path / "whole")), filled, None), 0
+    uninterrupted, deaths = receipt_after(copied(folder, tmp_path / "whole"), filled, None), 0
     while True:
-        copy = Path(shutil.copytree(folder, tmp_path / f"{deaths}"))
+        copy = copied(folder, tmp_path / f"{deaths}")
         receipt = receipt_after(copy, filled, deaths)
         if receipt is None:
             break
         assert receipt["removed"] == uninterrupted["removed"], deaths
         assert receipt["checks"] == uninterrupted["checks"], deaths
         shutil.rmtree(copy)
-        deaths += 1
+        deaths += STRIDE
     assert deaths > 20
 
 
@@ -599,8 +606,8 @@ def test_backups_and_restores_are_noted(installation: Installation, tmp_path: Pa
     (event,) = installation.operator.call("GET", "/v1/audit", params={"action": "backup.made"})["items"]
     assert (event["subject_id"], event["key_id"], event["outcome"]) == (made.id, None, "done")
     opened = unlock(tmp_path / "archive", Key())
-    bootstrap.restore(settings_for(tmp_path / "restored"), opened, check(opened, silent), silent)
-    with truth(tmp_path / "restored") as (relational, _), relational.read() as tx:
+    bootstrap.restore(settings_for(one_machine(tmp_path / "restored")), opened, check(opened, silent), silent)
+    with truth_of(tmp_path / "restored") as (relational, _), relational.read() as tx:
         (noted,) = tx.all("SELECT * FROM audit_events WHERE action LIKE 'backup.%'")
         assert (noted["action"], noted["subject_id"]) == ("backup.restored", made.id)
 

@@ -149,7 +149,7 @@ class Killer:
             arguments.append("vectors")
         process = subprocess.Popen(
             [PEGASUS, *arguments, "--json", "--data", str(self.data)],
-            env=environment(_SETTINGS), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=environment(self.data, _SETTINGS), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         started = Started(name, process, self._lives, archive)
         self._running.append(started)

@@ -70,9 +70,9 @@ class TestMarkdown:
         "piece", ["[a](", "`", "``a ", "![a](", "[[", "# ", "a\n---\n", "[x]: ", "<a@", "---\na: "]
     )
     def test_hostile_markdown_takes_linear_time(self, piece: str) -> None:
-        started = time.perf_counter()
+        started = time.thread_time()
         read_markdown(piece * (1_000_000 // len(piece)))
-        assert time.perf_counter() - started < 5
+        assert time.thread_time() - started < 5
 
 
 class TestCsv:

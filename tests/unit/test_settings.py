@@ -9,7 +9,7 @@ import pytest
 
 from pegasus.errors import Misconfigured
 from pegasus.settings import Settings, load_settings
-from pegasus.store_urls import Bucket, GraphServer, VectorServer
+from pegasus.store_urls import Bucket, GraphServer, RedisAddress, VectorServer
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_a_file_that_is_no_text_is_an_error_for_a_person(settings_file: Path) ->
         load_settings()
 
 
-SERVER_TIER = ("REDIS_URL", "PEGASUS_CACHE_URL")
+SERVER_TIER = ("VERTEX_AI_PROJECT_ID", "VERTEX_AI_LOCATION")
 
 
 @pytest.mark.parametrize("name", SERVER_TIER)
@@ -118,6 +118,8 @@ def test_a_server_in_the_file_that_would_not_be_used_is_refused(settings_file: P
     ("PEGASUS_VECTORS_URL", "http://chroma:80000"),
     ("PEGASUS_VECTORS_URL", "http://admin:p4ssword@chroma:8000"),
     ("PEGASUS_VECTORS_URL", "http://chroma:8000/api?token=p4ssword"),
+    ("PEGASUS_VECTORS_URL", "http://chroma:8000/n"),
+    ("PEGASUS_VECTORS_URL", "http://chroma:8000/api/v2"),
     ("PEGASUS_GRAPH_URL", "p4ssword"),
     ("PEGASUS_GRAPH_URL", "http://neo4j:p4ssword@graph:7687"),
     ("PEGASUS_GRAPH_URL", "bolt://neo4j:p4ssword@graph:port"),
@@ -128,6 +130,15 @@ def test_a_server_in_the_file_that_would_not_be_used_is_refused(settings_file: P
     ("PEGASUS_GRAPH_URL", "bolt+s://neo4j:p4ssword@graph:8182?auth=sigv4&region=eu-west-1"),
     ("PEGASUS_GRAPH_URL", "bolt://graph:8182?auth=sigv4&region=eu-west-1"),
     ("PEGASUS_GRAPH_URL", "bolt+ssc://graph:8182?auth=sigv4&region=eu-west-1"),
+    ("PEGASUS_CACHE_URL", "p4ssword"),
+    ("PEGASUS_CACHE_URL", "http://:p4ssword@cache:6379"),
+    ("PEGASUS_CACHE_URL", "redis://p4ssword@cache:6379"),
+    ("PEGASUS_CACHE_URL", "redis://:p4ssword@cache:port"),
+    ("PEGASUS_CACHE_URL", "redis://:p4ssword[@cache"),
+    ("PEGASUS_CACHE_URL", "redis://:p4ssword@cache:6379/first"),
+    ("PEGASUS_CACHE_URL", "redis://:p4ssword@cache:6379?ssl_cert_reqs=none"),
+    ("PEGASUS_CACHE_URL", "redis://:p4ssword@cache:6379?cluster=yes"),
+    ("PEGASUS_CACHE_URL", "rediss://:p4ssword@cache:6379/1?cluster=true"),
     ("PEGASUS_FILES_URL", "s3://key:p4ssword@bucket/prefix"),
     ("PEGASUS_FILES_URL", "s3://bucket/prefix?secret=p4ssword"),
     ("PEGASUS_FILES_URL", "s3://bucket?endpoint=http://key:p4ssword@minio:9000"),
@@ -149,14 +160,33 @@ def test_a_server_that_is_named_wrongly_is_refused_without_its_secrets(
 def test_servers_are_named_by_urls(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (load_settings().vector_server, load_settings().graph_server, load_settings().files) == (None, None, None)
     monkeypatch.setenv("PEGASUS_VECTORS_URL", "http://chroma.internal")
+    assert load_settings().vector_server == VectorServer("http://chroma.internal:8000")
+    monkeypatch.setenv("PEGASUS_VECTORS_URL", "https://chroma.internal/notes/")
     monkeypatch.setenv("PEGASUS_GRAPH_URL", "neo4j+s://reader:p4%40ss@graph/notes")
     monkeypatch.setenv("PEGASUS_FILES_URL", "s3://bucket/a/b/?region=eu-west-1&endpoint=http://127.0.0.1:9000")
     settings = load_settings()
-    assert settings.vector_server == VectorServer("http://chroma.internal:8000")
+    assert settings.vector_server == VectorServer("https://chroma.internal:443", "notes")
     assert settings.graph_server == GraphServer("neo4j+s://graph:7687", "graph:7687", "reader", "p4@ss", "notes")
     assert settings.files == Bucket("bucket", "a/b", "eu-west-1", "http://127.0.0.1:9000")
     assert "p4" not in f"{settings!r} {settings.graph_server!r}"
     assert settings.embedded(Path("/x")).graph_server is None
+
+
+@pytest.mark.parametrize(("value", "server"), [
+    ("redis://cache", RedisAddress("cache", 6379, tls=False)),
+    ("redis://:p4%40ss@cache:7000/3", RedisAddress("cache", 7000, False, None, "p4@ss", 3)),
+    ("rediss://pegasus:p4%23ss@cache?cluster=true", RedisAddress("cache", 6379, True, "pegasus", "p4#ss", 0, True)),
+    ("rediss://pegasus:p4@[::1]:6380/?cluster=false", RedisAddress("::1", 6380, True, "pegasus", "p4")),
+])  # fmt: skip
+def test_a_redis_is_named_by_a_url(monkeypatch: pytest.MonkeyPatch, value: str, server: RedisAddress) -> None:
+    assert load_settings().cache_server is None
+    monkeypatch.setenv("PEGASUS_CACHE_URL", value)
+    settings = load_settings()
+    assert settings.cache_server == server
+    assert "p4" not in f"{settings!r} {settings.cache_server!r}"
+    assert settings.embedded(Path("/x")).cache_server is None
+    monkeypatch.setenv("PEGASUS_CACHE_URL", "")
+    assert load_settings().cache_server is None
 
 
 def test_neptune_is_asked_with_signatures(monkeypatch: pytest.MonkeyPatch) -> None:

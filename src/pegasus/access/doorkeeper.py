@@ -10,7 +10,7 @@ from math import ceil
 
 import structlog
 
-from pegasus.access import repository
+from pegasus.access import repository, service
 from pegasus.access.repository import ApiKey
 from pegasus.access.scopes import Principal
 from pegasus.domain import Allowance, Rate
@@ -123,6 +123,8 @@ class Doorkeeper:
         until, forgotten = time.monotonic() + _REMEMBERED_SECONDS, self._forgotten
         with self._relational.read() as tx:
             key = repository.find_key(tx, digest)
+            if key is None:
+                service.check_installed(tx)
         if key is None or not key.is_usable(time.time()):
             return None
         principal = Principal(

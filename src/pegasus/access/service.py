@@ -16,7 +16,7 @@ from pegasus.access.repository import ApiKey, Workspace
 from pegasus.access.scopes import Principal as Principal
 from pegasus.access.scopes import Scope
 from pegasus.domain import Rate
-from pegasus.errors import Conflict, Forbidden, Invalid, NotFound
+from pegasus.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
 from pegasus.identifiers import new_id, sha256_hex
 from pegasus.pagination import Page, page_of
 from pegasus.ports import Transaction
@@ -32,6 +32,19 @@ _ERASED = 0  # In the place of a reply's status.
 def ensure_workspace(tx: Transaction) -> str:
     """The local workspace, made at the first start."""
     return repository.first_workspace(tx) or create_workspace(tx, "local")
+
+
+def check_installed(tx: Transaction) -> None:
+    """Raises ``Unavailable`` where there is no workspace at all: every installation has one from its first start on."""
+    if repository.first_workspace(tx) is None:
+        raise Unavailable(
+            "The database has no workspace any more: it was emptied, or is another one.",
+            hint="Restore it from its backup, or mend DATABASE_URL; then restart Pegasus.",
+        )
+
+
+def any_workspace(tx: Transaction) -> bool:
+    return repository.first_workspace(tx) is not None
 
 
 def create_workspace(tx: Transaction, name: str) -> str:
@@ -107,12 +120,13 @@ def create_key(
     expires_at: float | None = None,
     rate_limit: Rate | None = None,
     max_body_bytes: int | None = None,
+    secret: str | None = None,
 ) -> tuple[ApiKey, str]:
-    """The key's row, and the key itself, which cannot be had again."""
+    """The key's row, and the key itself, which cannot be had again; ``secret`` where somebody has chosen it."""
     now = time.time()
     if expires_at is not None and expires_at <= now:
         raise Invalid("The key would have expired already.", hint="Give a time that is still to come.")
-    secret = _PREFIX + secrets.token_urlsafe(_KEY_BYTES)
+    secret = secret or _PREFIX + secrets.token_urlsafe(_KEY_BYTES)
     key = ApiKey(
         id=new_id(),
         workspace_id=workspace_id,
@@ -170,6 +184,14 @@ def opens(tx: Transaction, secret: str, workspace_id: str) -> bool:
     """Whether a key can be used, and is this workspace's."""
     key = repository.find_key(tx, sha256_hex(secret))
     return key is not None and key.is_usable(time.time()) and key.workspace_id == workspace_id
+
+
+def ensure_operator_key(tx: Transaction, secret: str) -> None:
+    """The key that the installation's settings name, made where it is new; once revoked it stays so."""
+    workspace_id = ensure_workspace(tx)
+    if repository.find_key(tx, sha256_hex(secret)) is None:
+        key, _ = create_key(tx, workspace_id, "operator", scope=Scope.OPERATOR, secret=secret)
+        note(tx, None, "key.created", key.id, workspace_id=workspace_id)
 
 
 def make_operator(tx: Transaction, secret: str) -> None:

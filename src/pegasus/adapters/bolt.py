@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import structlog
 
 from pegasus.domain import Entity
-from pegasus.errors import Misconfigured, PegasusError, Unavailable
+from pegasus.errors import Misconfigured, PegasusError, TimedOut, Unavailable
 from pegasus.ports import GraphContents, GraphFact, GraphNeighbour, GraphPassage
 from pegasus.time_limits import LimitedCalls
 
@@ -43,7 +43,8 @@ _ROWS, _PASSAGES = 2_000, 500
 _CONNECT_SECONDS, _ACQUIRE_SECONDS = 5.0, 10.0
 _IDLE_SECONDS = 30.0  # After so long a connection is asked whether it is still there, before it is used.
 _TRANSACTION_SECONDS, _STREAM_SECONDS = 30.0, 600.0  # Kept by the server, where it knows of such limits.
-_CALL_SECONDS = 90.0  # Kept here, for a server that has fallen silent.
+# Kept here, for a server that has fallen silent: for a write, which may have to be done again, and for a question.
+_CALL_SECONDS, _ANSWER_SECONDS = 90.0, 10.0
 _THREADS = 16
 # Tries of a transaction that met another one, and of one whose connection was lost.
 _CONFLICTS, _LOSSES = 10, 2
@@ -116,9 +117,18 @@ class BoltGraphStore:
         # Always as a writer: a follower of a cluster may not know yet what was written a moment ago.
         return self._driver.session(database=self._database)
 
-    def _transact(self, work: Callable[[_Transaction], T]) -> T:
+    def _transact(self, work: Callable[[_Transaction], T], within_seconds: float | None = None) -> T:
         """What ``work`` returns, once it is committed. It is done again when it meets another transaction."""
-        return self._calls.result(self._calls.start(self._attempts, work))
+        try:
+            return self._calls.result(self._calls.start(self._attempts, work), within_seconds)
+        except TimedOut as error:
+            # A server that is away, not a step that hangs: its jobs are tried again for longer.
+            detail = f"The graph server {self._address} says nothing: {error.detail}"
+            raise Unavailable(detail, hint=_AWAY_HINT) from error
+
+    def _ask(self, work: Callable[[_Transaction], T]) -> T:
+        """The same for what somebody is waiting for."""
+        return self._transact(work, _ANSWER_SECONDS)
 
     def _attempts(self, work: Callable[[_Transaction], T]) -> T:
         from neo4j.exceptions import DriverError, Neo4jError
@@ -279,11 +289,11 @@ class BoltGraphStore:
             )  # fmt: skip
 
         asked = set(entity_ids)
-        found = [(-count, id_, name, kind) for id_, name, kind, count in self._transact(work) if id_ not in asked]
+        found = [(-count, id_, name, kind) for id_, name, kind, count in self._ask(work) if id_ not in asked]
         return [GraphNeighbour(Entity(id_, name, kind), -count) for count, id_, name, kind in sorted(found)[:limit]]
 
     def mentioning(self, workspace_id: str, entity_ids: Sequence[str], limit: int) -> list[tuple[str, int]]:
-        counts = self._transact(lambda tx: self._mentioning(tx, workspace_id, entity_ids))
+        counts = self._ask(lambda tx: self._mentioning(tx, workspace_id, entity_ids))
         best = sorted(counts, key=lambda id_: (-counts[id_], id_))[:limit]
         return [(id_, counts[id_]) for id_ in best]
 
@@ -311,7 +321,7 @@ class BoltGraphStore:
                 ))  # fmt: skip
             return found
 
-        return sorted(self._transact(work)) if document_ids else []
+        return sorted(self._ask(work)) if document_ids else []
 
     def node_ids(self, workspace_id: str, label: str) -> Iterator[str]:
         with self._reading() as tx:
@@ -349,6 +359,10 @@ class BoltGraphStore:
             ):
                 for document, *values in tx.stream(f"{start} {rest}", **parameters):
                     yield (document, kind, *values)
+
+    def holds_anything(self) -> bool:
+        return any(self._ask(lambda tx, label=label: tx.all(f"MATCH (n:{label}) RETURN n.id LIMIT 1"))  # type: ignore[misc]
+                   for label in _LABELS)  # fmt: skip
 
     # --- The whole of it
 
@@ -401,7 +415,7 @@ class BoltGraphStore:
                 self._fill_with(f"MATCH (n:{label} {{`~id`: row.key}}) DETACH DELETE n", keys)
 
     def ping(self) -> None:
-        self._transact(lambda tx: tx.all("RETURN 1"))
+        self._ask(lambda tx: tx.all("RETURN 1"))
 
     def close(self) -> None:
         self._calls.close()

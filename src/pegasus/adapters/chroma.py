@@ -131,6 +131,10 @@ class ChromaVectorStore:
             yield list(found["ids"]), np.asarray(found["embeddings"], np.float32)
             offset += len(found["ids"])
 
+    def holds_anything(self) -> bool:
+        with self._calling():
+            return any(collection.count() for collection in self._client.list_collections())
+
     def rebuild(self, pages: Iterable[tuple[str, Sequence[str], Vectors]]) -> None:
         # Deleting leaves ids and vectors in Chroma's files, even those of a collection that was dropped; only files
         # that were never written to are free of them.

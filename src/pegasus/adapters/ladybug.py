@@ -305,6 +305,9 @@ class LadybugGraphStore:
                 {"workspace": workspace_id, "first": first, "after": first + _SLICE},
             )
 
+    def holds_anything(self) -> bool:
+        return any(self._read("MATCH (n) RETURN n.id LIMIT 1", {}))
+
     def rebuild(self, contents: GraphContents) -> None:
         # A new file, filled by COPY: many times quicker than statements, and free of whatever the old one still has.
         fresh = _beside(self._path, "new")

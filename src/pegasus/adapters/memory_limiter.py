@@ -6,11 +6,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from pegasus.domain import Allowance, Rate
+from pegasus.domain import ROUNDING_SECONDS, Allowance, Rate
 
 _MAX_SUBJECTS = 10_000
-# Sums of thousands of small numbers: a request must not be refused for the last digit.
-_EPSILON = 1e-6
 
 
 class InMemoryRateLimiter:
@@ -28,15 +26,11 @@ class InMemoryRateLimiter:
         with self._lock:
             now = self._clock()
             full_at = max(self._full_at.get(subject, now), now)
-            retry_seconds = full_at + cost - now - rate.seconds
-            granted = retry_seconds <= _EPSILON
+            granted = full_at + cost - now - rate.seconds <= ROUNDING_SECONDS
             if granted:
                 full_at += cost
                 self._keep(subject, full_at)
-        reset_seconds = full_at - now
-        # A bucket that was drained at a higher rate may be fuller than this one is large.
-        remaining = max(0, int((rate.seconds - reset_seconds + _EPSILON) / cost))
-        return Allowance(rate, granted, remaining, reset_seconds, 0.0 if granted else retry_seconds)
+        return Allowance.of(rate, full_at - now, granted=granted)
 
     def _keep(self, subject: str, full_at: float) -> None:
         self._full_at[subject] = full_at

@@ -11,14 +11,14 @@ import re
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import lru_cache
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import structlog
-from psycopg import errors
+from psycopg import errors, generators
 from psycopg.abc import AdaptContext
 from psycopg.adapt import AdaptersMap, Loader, PyFormat, Transformer
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -27,21 +27,25 @@ from psycopg.pq.abc import PGresult
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.numeric import Int8Dumper
 from psycopg.types.string import StrDumper
-from psycopg_pool import ConnectionPool, PoolTimeout
+from psycopg_pool import PoolTimeout
 
 from pegasus import tracing
+from pegasus.adapters.postgres_connection import Pool, WatchedConnection
 from pegasus.adapters.postgres_walls import EVERY_WORKSPACE, wall_statements
 from pegasus.adapters.postgres_words import PostgresWords
 from pegasus.errors import Invalid, Misconfigured, TimedOut, Unavailable
 from pegasus.identifiers import is_id
-from pegasus.migrations import upgrade
-from pegasus.ports import Parameters, Table, referenced_first
+from pegasus.migrations import BOOKKEEPING, state
+from pegasus.ports import ConnectionBudget, Parameters, Progress, SchemaState, Table, referenced_first, unseen
+
+if TYPE_CHECKING:
+    from pegasus.adapters.postgres_schema import PostgresSchema
 
 log = structlog.get_logger(__name__)
 
-Connection = psycopg.Connection[DictRow]
+Connection = WatchedConnection
 
-_CONNECT_SECONDS, _POOL_SECONDS = 5, 5.0
+_CONNECT_SECONDS = 5
 # A peer that has gone without a word, as in a failover, is noticed after a minute and not after two hours.
 _CONNECTION: dict[str, str | int] = {
     "connect_timeout": _CONNECT_SECONDS,
@@ -54,14 +58,21 @@ _CONNECTION: dict[str, str | int] = {
 }
 # A writer waits for those before it, which may store long documents; a row is never held for so long.
 _WRITERS_WAIT_SECONDS, _LOCK_SECONDS, _STATEMENT_SECONDS, _IDLE_SECONDS = 60, 10, 120, 600
-_MIGRATION_WAIT_SECONDS, _MIGRATION_LOCK_SECONDS = 300, 10
-# Any numbers, as long as they are nobody else's in this database.
-_MIGRATION_LOCK, _WRITER_LOCK, _WORKSPACE_LOCKS = 7_345_001, 7_345_002, 7_345_003
+# Any numbers, as long as they are nobody else's in this database; postgres_schema has another.
+_WRITER_LOCK, _WORKSPACE_LOCKS = 7_345_002, 7_345_003
 # libpq tells of a connection that failed only in words.
 _REFUSED = re.compile("authentication failed|no password supplied|does not exist|no pg_hba.conf entry|not permitted")
 _FETCHED_AT_ONCE = 500
 _DONE = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
-_BOOKKEEPING = ("alembic_version", "words", "word_counts", "word_frequencies")
+_WORDS = ("words", "word_counts", "word_frequencies")
+# What is kept for superusers, and since version 16 for roles that were given it, is not ours.
+_BUDGET = (
+    "SELECT pg_backend_pid() AS pid, current_setting('max_connections')::int"
+    " - current_setting('superuser_reserved_connections')::int"
+    " - coalesce(current_setting('reserved_connections', true), '0')::int AS room,"
+    " (SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user) AS of_role,"
+    " (SELECT datconnlimit FROM pg_database WHERE datname = current_database()) AS of_database"
+)
 
 
 class PostgresRelationalStore:
@@ -74,42 +85,26 @@ class PostgresRelationalStore:
         self._readers = _pool(self._address, "pegasus-read", connections)
         self._writers = _pool(self._address, "pegasus-write", max(1, connections // 2))
 
-    def migrate(self, revision: str) -> None:
-        """Bring the schema to ``revision``; Alembic is loaded only when there is something to do."""
-        if self._revision() == revision:
+    def migrate(self, revision: str, progress: Progress = unseen, /) -> None:
+        if self.schema().revision == revision:  # The rule, for which nothing more is loaded.
             return
-        from sqlalchemy import create_engine
-        from sqlalchemy.exc import OperationalError
-        from sqlalchemy.pool import NullPool
+        with _told(), self._changeable() as schema:
+            schema.bring_forward(revision, progress)
 
-        engine = create_engine(
-            "postgresql+psycopg://", creator=lambda: psycopg.connect(self._address), poolclass=NullPool
-        )
-        try:
-            with _told(), engine.begin() as connection:
-                for statement in (
-                    f"SET LOCAL lock_timeout = '{_MIGRATION_WAIT_SECONDS}s'",
-                    f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})",
-                    # From here on: a step that has to wait for a table makes everybody wait behind it.
-                    f"SET LOCAL lock_timeout = '{_MIGRATION_LOCK_SECONDS}s'",
-                ):
-                    connection.exec_driver_sql(statement)
-                upgrade(connection, revision)
-                _raise_walls(connection.connection.driver_connection)
-        except OperationalError as error:
-            raise Unavailable(
-                f"The schema cannot be changed now: {_first_line(error.orig)}.",
-                hint="Nothing was changed. Try again when fewer long transactions are open.",
-            ) from error
-        finally:
-            engine.dispose()
-
-    def _revision(self) -> str | None:
+    def schema(self) -> SchemaState:
         with self.read() as tx:
-            if tx.one("SELECT to_regclass('alembic_version') AS found")["found"] is None:  # type: ignore[index]
-                return None
-            row = tx.one("SELECT version_num FROM alembic_version")
-        return row["version_num"] if row else None
+            return state(tx, {name for name in BOOKKEEPING if _is_there(tx, name)})
+
+    def drift(self) -> list[str]:
+        with _told(), self._changeable() as schema:
+            return schema.drift()
+
+    @contextmanager
+    def _changeable(self) -> Iterator[PostgresSchema]:
+        from pegasus.adapters.postgres_schema import PostgresSchema
+
+        with closing(PostgresSchema(self._address, self.schema, _raise_walls)) as schema:
+            yield schema
 
     def tables(self) -> list[Table]:
         with self.read() as tx:
@@ -136,7 +131,7 @@ class PostgresRelationalStore:
             yield PostgresTransaction(connection)
 
     @contextmanager
-    def _begun(self, pool: ConnectionPool[Connection], begin: bytes) -> Iterator[Connection]:
+    def _begun(self, pool: Pool, begin: bytes) -> Iterator[Connection]:
         """A connection with an open transaction, which is rolled back when the block leaves it open."""
         connection = _begin_on_any(pool, begin)
         try:
@@ -169,11 +164,21 @@ class PostgresRelationalStore:
         ]
 
     def compact(self) -> None:
-        names = [table.name for table in self.tables()] + [name for name in _BOOKKEEPING if name != "alembic_version"]
+        names = [table.name for table in self.tables()] + [*_WORDS]
         with _told(), psycopg.connect(self._address, autocommit=True) as connection:
             for name in names:
                 # All rows go to a new file and the old one is deleted; whoever uses the table waits meanwhile.
                 connection.execute(f"VACUUM (FULL, ANALYZE) {name}")
+
+    def connection_budget(self) -> ConnectionBudget:
+        with _told(), self._begun(self._readers, _begin("REPEATABLE READ READ ONLY", None)) as connection:
+            row = PostgresTransaction(connection).one(_BUDGET)
+            told = connection.info.backend_pid
+        if row is None:
+            raise Unavailable("PostgreSQL does not say how many connections it takes.")
+        limits = [row["room"], *(row[name] for name in ("of_role", "of_database") if row[name] >= 0)]
+        # A pooler gives each client a number of its own to cancel by, which is not that of the server's process.
+        return ConnectionBudget(self._readers.max_size + self._writers.max_size, min(limits), row["pid"] != told)
 
     def ping(self) -> None:
         with self.read() as tx:
@@ -225,15 +230,13 @@ class PostgresTransaction(PostgresWords):
             raise Invalid(f"Rows do not fit the table {table.name}: {_first_line(error)}.") from error
 
     def _run(self, sql: str, parameters: Parameters) -> PGresult:
-        """By libpq itself: a cursor of the driver takes four times as long as sending a statement and reading a row."""
+        """Without a cursor, which takes four times as long as sending a statement and reading a row."""
         missing = frozenset(name for name, value in parameters.items() if value is None)
         statement, names = _translated(sql, missing)
         bound = self._transformer
         values = bound.dump_sequence([parameters[name] for name in names], [PyFormat.AUTO] * len(names))
-        result = self._connection.pgconn.exec_params(statement, values, bound.types, bound.formats)
-        if result.status not in _DONE:
-            raise errors.error_from_result(result)
-        return result
+        self._connection.pgconn.send_query_params(statement, values, bound.types, bound.formats)
+        return _result(self._connection)
 
     def _rows(self, result: PGresult, most: int | None = None) -> list[DictRow]:
         """The rows that a statement gave, or the first of them."""
@@ -355,22 +358,15 @@ def _try_out(address: str) -> None:
         )
 
 
-def _pool(address: str, name: str, connections: int) -> ConnectionPool[Connection]:
-    return ConnectionPool(
-        address,
-        name=name,
-        min_size=1,
-        max_size=connections,
-        timeout=_POOL_SECONDS,
-        open=True,
-        kwargs={
-            "autocommit": True,  # Transactions are begun and ended by name, with all that belongs to them.
-            "prepare_threshold": None,
-            "cursor_factory": psycopg.RawCursor,
-            "row_factory": dict_row,
-            "context": _Types(),
-        },
-    )
+def _pool(address: str, name: str, connections: int) -> Pool:
+    options = {
+        "autocommit": True,  # Transactions are begun and ended by name, with all that belongs to them.
+        "prepare_threshold": None,
+        "cursor_factory": psycopg.RawCursor,
+        "row_factory": dict_row,
+        "context": _Types(),
+    }
+    return Pool(address, name, connections, options)
 
 
 def _begin(mode: str, workspace_id: str | None) -> bytes:
@@ -403,15 +399,23 @@ def _in_line(workspace_id: str | None, *, alone: bool) -> str:
 def _execute_bare(connection: Connection, statements: bytes) -> None:
     """Without a cursor, which has nothing to do where there are neither values nor rows: each transaction begins and
     ends so, and it took a third of a short one's time."""
-    result = connection.pgconn.exec_(statements)
+    connection.pgconn.send_query(statements)
+    _result(connection)
+
+
+def _result(connection: psycopg.Connection[DictRow]) -> PGresult:
+    """The last that the server answers to what was sent. The connection waits for it, not libpq, which would wait for
+    ever for a server that has fallen silent."""
+    result: PGresult = connection.wait(generators.execute(connection.pgconn))[-1]
     if result.status not in _DONE:
         raise errors.error_from_result(result)
+    return result
 
 
-def _begin_on_any(pool: ConnectionPool[Connection], begin: bytes) -> Connection:
+def _begin_on_any(pool: Pool, begin: bytes) -> Connection:
     """A connection on which the transaction has begun. Those that were lost while nobody used them are passed over:
     nothing was asked of them yet, so this is the one place where trying again is safe."""
-    until = time.monotonic() + _POOL_SECONDS
+    until = time.monotonic() + pool.patience_seconds
     while True:
         connection = pool.getconn(max(0.1, until - time.monotonic()))
         try:
@@ -459,10 +463,17 @@ def _first_line(error: BaseException | None) -> str:
 
 
 def _raise_walls(connection: Any) -> None:
+    before = connection.cursor_factory, connection.row_factory
     connection.cursor_factory, connection.row_factory = psycopg.RawCursor, dict_row
     tx = PostgresTransaction(connection)
     for statement in wall_statements(tx, _tables(tx)):
         tx.execute(statement)
+    connection.cursor_factory, connection.row_factory = before
+
+
+def _is_there(tx: PostgresTransaction, table: str) -> bool:
+    row = tx.one("SELECT to_regclass(:table) IS NOT NULL AS found", {"table": table})
+    return row is not None and bool(row["found"])
 
 
 def _tables(tx: PostgresTransaction) -> list[Table]:
@@ -470,7 +481,7 @@ def _tables(tx: PostgresTransaction) -> list[Table]:
         "SELECT relname AS name FROM pg_class WHERE relkind = 'r'"
         " AND relnamespace = current_schema::regnamespace ORDER BY relname"
     )
-    return referenced_first([_table(tx, row["name"]) for row in names if row["name"] not in _BOOKKEEPING])
+    return referenced_first([_table(tx, row["name"]) for row in names if row["name"] not in (*_WORDS, *BOOKKEEPING)])
 
 
 def _table(tx: PostgresTransaction, name: str) -> Table:

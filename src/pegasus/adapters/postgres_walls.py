@@ -28,7 +28,13 @@ def wall_statements(tx: _Catalogue, tables: Sequence[Table]) -> Iterator[str]:
     are ``words``, whose index could not be used, and ``word_frequencies``: terms begin with a number that only
     ``word_counts`` tells.
     """
-    done = {row["name"] for row in tx.all(f"SELECT tablename AS name FROM pg_policies WHERE policyname = '{_POLICY}'")}
+    done = {
+        row["name"]
+        for row in tx.all(
+            f"SELECT tablename AS name FROM pg_policies"
+            f" WHERE policyname = '{_POLICY}' AND schemaname = current_schema()"
+        )
+    }
     conditions = {"word_counts": (_named("workspace_id"), _named("workspace_id")), **_conditions(tables)}
     for table, (seen, taken) in conditions.items():
         if table not in done:

@@ -22,7 +22,7 @@ from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, 
 from obstore.store import S3Store
 
 from pegasus.errors import Invalid, Misconfigured, NotFound, PegasusError, TooLarge, Unavailable
-from pegasus.identifiers import is_file_key, is_id, new_file_key
+from pegasus.identifiers import is_file_key, is_id, new_file_key, new_id
 from pegasus.ports import ByteSource
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ _BLOCK = 2**20
 _PART_BYTES = 8 * 2**20
 _DELETED_AT_ONCE = 1_000
 _RETRIES = 3
+# A part is on its way for a second or two. Who sends a file waits for so long that the service says nothing.
+_SILENCE_SECONDS, _WHOLE_SECONDS = 15, 600
 
 
 class S3FileStore:
@@ -46,20 +48,21 @@ class S3FileStore:
 
     def __init__(
         self, bucket: str, prefix: str = "", *, region: str | None = None, endpoint: str | None = None,
-        timeout_seconds: float = 60,
+        silence_seconds: float = _SILENCE_SECONDS,
     ) -> None:  # fmt: skip
         """``endpoint``: of a service other than AWS's own, as http(s)://host:port. Raises ``Misconfigured``."""
-        self._bucket, self._timeout_seconds = bucket, timeout_seconds
+        self._bucket = bucket
         config: S3Config = {"checksum_algorithm": "sha256"}
         client: ClientConfig = {
-            "user_agent": "Pegasus", "connect_timeout": "5s", "timeout": f"{timeout_seconds}s",
+            "user_agent": "Pegasus", "connect_timeout": "5s", "read_timeout": f"{silence_seconds}s",
+            "timeout": f"{_WHOLE_SECONDS}s",
         }  # fmt: skip
         if region:
             config["region"] = region
         if endpoint:
             config |= {"endpoint": endpoint.rstrip("/"), "virtual_hosted_style_request": False}
             client["allow_http"] = endpoint.startswith("http:")
-        retry: RetryConfig = {"max_retries": _RETRIES, "retry_timeout": timedelta(seconds=timeout_seconds)}
+        retry: RetryConfig = {"max_retries": _RETRIES, "retry_timeout": timedelta(seconds=silence_seconds)}
         self._store = S3Store(
             bucket, prefix=prefix.strip("/") or None, config=config, client_options=client, retry_config=retry
         )
@@ -147,9 +150,13 @@ class S3FileStore:
         """By asking for what is not there: a listing would have a thousand names each time."""
         try:
             with self._told(f"the bucket {self._bucket}"):
-                obstore.get(self._store, "ping")
+                obstore.get(self._store, f"ping-{new_id()}")
         except NotFound:
             return
+        raise Unavailable(
+            f"The bucket {self._bucket} cannot be used now: what answers for it says yes to everything.",
+            hint="See what stands at the endpoint of PEGASUS_FILES_URL, such as the page of a network's login.",
+        )
 
     @contextmanager
     def _told(self, what: str) -> Iterator[None]:

@@ -14,12 +14,16 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pegasus.domain import Filters
 from pegasus.errors import Invalid, Misconfigured, Unavailable
 from pegasus.identifiers import is_id
-from pegasus.migrations import upgrade
-from pegasus.ports import Parameters, Table, referenced_first
+from pegasus.migrations import BOOKKEEPING, state
+from pegasus.ports import Parameters, Progress, SchemaState, Table, referenced_first, unseen
+
+if TYPE_CHECKING:
+    from pegasus.adapters.sqlite_schema import SqliteSchema
 
 _READERS = 8
 _CACHE_KIBIBYTES = 16_384
@@ -62,37 +66,35 @@ class SqliteRelationalStore:
             ) from error
         return connection
 
-    def migrate(self, revision: str) -> None:
-        """Bring the schema to ``revision``; Alembic is loaded only when there is something to do."""
-        if self._revision() == revision:
+    def migrate(self, revision: str, progress: Progress = unseen, /) -> None:
+        if self.schema().revision == revision:  # The rule, for which nothing more is loaded.
             return
-        from sqlalchemy import create_engine, event
-        from sqlalchemy.exc import OperationalError
+        with self._changeable() as schema:
+            schema.bring_forward(revision, progress)
 
-        # The driver would commit each change of the schema by itself, and a kill leave half of them.
-        engine = create_engine(f"sqlite:///{self._path}", connect_args={"isolation_level": None})
-        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
-        try:
-            with _unavailable(OperationalError), engine.begin() as connection:
-                upgrade(connection, revision)
-        finally:
-            engine.dispose()
+    def schema(self) -> SchemaState:
+        with self.read() as tx:
+            return state(tx, {row["name"] for row in tx.all("SELECT name FROM sqlite_master WHERE type = 'table'")})
 
-    def _revision(self) -> str | None:
-        try:
-            row = self._writer.execute("SELECT version_num FROM alembic_version").fetchone()
-        except sqlite3.OperationalError:  # No such table: a new file.
-            return None
-        return row["version_num"] if row else None
+    def drift(self) -> list[str]:
+        with self._changeable() as schema:
+            return schema.drift()
+
+    @contextmanager
+    def _changeable(self) -> Iterator[SqliteSchema]:
+        from pegasus.adapters.sqlite_schema import SqliteSchema
+
+        with closing(SqliteSchema(self._path, self.schema)) as schema:
+            yield schema
 
     def tables(self) -> list[Table]:
         with self.read() as tx:
-            # Alembic's own table and the shadow tables of FTS5 are no part of the schema's rows.
+            # The bookkeeping of the schema and the shadow tables of FTS5 are no part of the schema's rows.
             names = tx.all(
                 "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table'"
-                " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name <> 'alembic_version' ORDER BY name"
+                " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
             )
-            return referenced_first([_table(tx, row["name"]) for row in names])
+            return referenced_first([_table(tx, row["name"]) for row in names if row["name"] not in BOOKKEEPING])
 
     @contextmanager
     def write(self, _workspace_id: str | None = None, /, *, alone: bool = True) -> Iterator[SqliteTransaction]:  # noqa: ARG002 - there is one writer.
@@ -142,6 +144,9 @@ class SqliteRelationalStore:
             hint="Compact again when less is going on.",
         )
 
+    def connection_budget(self) -> None:
+        return None
+
     def ping(self) -> None:
         with self.read() as tx:
             tx.one("SELECT 1")
@@ -154,13 +159,13 @@ class SqliteRelationalStore:
 
 
 @contextmanager
-def _unavailable(kind: type[Exception] = sqlite3.OperationalError) -> Iterator[None]:
+def _unavailable() -> Iterator[None]:
     """A full disk, a lost mount or a locked file is not the caller's fault and may pass."""
     try:
         yield
-    except kind as error:
+    except sqlite3.OperationalError as error:
         raise Unavailable(
-            f"The relational store cannot do this now: {getattr(error, 'orig', error)}.",
+            f"The relational store cannot do this now: {error}.",
             hint="Check the free space and the permissions of the data directory, then try again.",
         ) from error
 

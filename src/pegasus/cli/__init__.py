@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pegasus.cli import audit, backup, documents, integrity, jobs, keys, service, sources, workspaces
+from pegasus.cli import audit, backup, documents, integrity, jobs, keys, schema, service, sources, workspaces
 from pegasus.errors import PegasusError
 from pegasus.text.lines import visible
 
@@ -22,7 +22,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
-    service.up, documents.add, documents.search, documents.ask, documents.erase,
+    service.up, service.api, service.worker, service.scheduler,
+    documents.add, documents.search, documents.ask, documents.erase,
     integrity.check, integrity.rebuild, integrity.compact, backup.backup, backup.restore,
 ):  # fmt: skip
     app.command()(command)
@@ -33,6 +34,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(integrity.erasures_app, name="erasures")
 app.add_typer(workspaces.app, name="workspaces")
 app.add_typer(audit.app, name="audit")
+app.add_typer(schema.app, name="schema")
 
 
 def _version(wanted: bool) -> None:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pegasus.cli.options import Data, Json, print_json, quiet_settings
+from pegasus.cli.options import Data, Json, print_json, progress_bars, quiet_settings
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
-
-    from pegasus.integrity.backup import Progress
     from pegasus.integrity.encryption import Key, Lock
 
 PassphraseFile = Annotated[
@@ -43,7 +38,7 @@ def backup(
     lock = _lock(passphrase_file, recipient)
     settings = quiet_settings(data)
     opened = truth(settings.data, settings.files, database_of(settings))
-    with opened as (relational, files), _bar() as progress:
+    with opened as (relational, files), progress_bars() as progress:
         made = back_up(
             relational, files, file.absolute(), lock=lock, keep_days=keep_days, force=force, progress=progress
         )
@@ -73,7 +68,7 @@ def restore(
 
     settings = quiet_settings(data)
     opened = unlock(file, _key(passphrase_file, identity))
-    with _bar() as progress:
+    with progress_bars() as progress:
         manifest = check(opened, progress)
         if drill:
             report = bootstrap.drill(settings, opened, manifest, progress).report()
@@ -104,18 +99,3 @@ def _key(passphrase_file: Path | None, identity: Path | None) -> Key:
         passphrase=read_passphrase(passphrase_file) if passphrase_file else None,
         identities=read_identities(identity) if identity else (),
     )
-
-
-@contextmanager
-def _bar() -> Iterator[Progress]:
-    from pegasus.upload import progress_bar
-
-    with progress_bar() as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def show(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=total)
-            bar.update(tasks[what], completed=done, total=total)
-
-        yield show

@@ -14,7 +14,10 @@ import typer
 from pegasus.text.lines import visible
 
 if TYPE_CHECKING:
+    from rich.progress import TaskID
+
     from pegasus.client import Client
+    from pegasus.ports import Progress
     from pegasus.settings import Settings
 
 Data = Annotated[Path | None, typer.Option("--data", help="Data directory (PEGASUS_DATA; default ~/.pegasus).")]
@@ -32,9 +35,9 @@ def settings_for(**overrides: Any) -> Settings:
     return settings
 
 
-def quiet_settings(data: Path | None) -> Settings:
+def quiet_settings(data: Path | None, log_level: str = "error") -> Settings:
     """As ``settings_for``; a command that serves itself has nothing to log that its output does not tell."""
-    quiet = {} if os.environ.get("PEGASUS_LOG_LEVEL") else {"log_level": "error"}
+    quiet = {} if os.environ.get("PEGASUS_LOG_LEVEL") else {"log_level": log_level}
     return settings_for(data=data, **quiet)
 
 
@@ -60,3 +63,19 @@ def pages(client: Client, path: str, **parameters: Any) -> Iterator[dict[str, An
         cursor = page["next_cursor"]
         if cursor is None:
             return
+
+
+@contextmanager
+def progress_bars() -> Iterator[Progress]:
+    """A bar on stderr for each thing that is told to be done."""
+    from pegasus.upload import progress_bar
+
+    with progress_bar() as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done, total=total)
+
+        yield show

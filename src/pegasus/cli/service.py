@@ -1,4 +1,4 @@
-"""The command that serves."""
+"""The commands that serve: everything in one process, or one part of it among several."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from pegasus.cli.options import Data, settings_for
 from pegasus.errors import Conflict
 
 if TYPE_CHECKING:
+    from socket import socket
+
+    from pegasus.bootstrap import Role
     from pegasus.settings import Settings
 
 
@@ -52,6 +55,62 @@ def up(
 
         with announced(settings.data, address):
             serve(application, bound, started)
+
+
+Host = Annotated[str | None, typer.Option(help="Address to listen on (default 127.0.0.1).")]
+ProbePort = Annotated[
+    int | None, typer.Option(help="Port for /health, /ready and /metrics (PEGASUS_PORT; default: a free one).")
+]
+
+
+def api(
+    host: Host = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on (default 8000; 0 takes a free one).")] = None,
+) -> None:
+    """Serve the HTTP interface, beside workers and a scheduler in other processes, on stores that they share."""
+    from pegasus.bootstrap import Role, distributed
+    from pegasus.server import listen, serve
+
+    settings = settings_for(host=host, port=port)
+    with listen(settings.host, settings.port) as bound, distributed(settings, Role.API) as application:
+        serve(
+            application, bound, lambda: _announce(Role.API, bound),
+            drain_seconds=settings.drain_seconds, linger_seconds=settings.linger_seconds,
+        )  # fmt: skip
+
+
+def worker(host: Host = None, port: ProbePort = None) -> None:
+    """Work off jobs: as many at a time as PEGASUS_WORKER_LANES says. Start as many workers as there is work for."""
+    from pegasus.bootstrap import Role
+
+    _run_behind(Role.WORKER, host, port)
+
+
+def scheduler(host: Host = None, port: ProbePort = None) -> None:
+    """Start sources when their time comes, see to jobs that were left behind, and tidy up. One is enough; two do no
+    harm."""
+    from pegasus.bootstrap import Role
+
+    _run_behind(Role.SCHEDULER, host, port)
+
+
+def _run_behind(role: Role, host: str | None, port: int | None) -> None:
+    """Work until a signal ends it, answering only those who ask whether it does."""
+    from pegasus.api import create_probes
+    from pegasus.bootstrap import distributed
+    from pegasus.server import listen, serve
+
+    settings = settings_for(host=host, port=port)
+    # Several of them may run on a machine where nobody has chosen ports.
+    chosen = settings.port if "port" in settings.model_fields_set else 0
+    with listen(settings.host, chosen) as bound, distributed(settings, role) as application:
+        serve(application, bound, lambda: _announce(role, bound), create_probes(application), drain_seconds=1)
+
+
+def _announce(role: Role, bound: socket) -> None:
+    from pegasus.server import address_of
+
+    print(f"Pegasus {role} is ready at {address_of(bound)}", flush=True)
 
 
 def names_told(settings: Settings) -> str | None:

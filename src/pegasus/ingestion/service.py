@@ -215,19 +215,32 @@ class Indexer:
 
     def relink_document(self, workspace_id: str, document_id: str) -> None:
         """Set the links in the graph from and to a document as the rows have them."""
-        with self._relational.read(workspace_id) as tx:
-            links = repository.resolved_links(tx, document_id)
-        self._graph.set_links(workspace_id, links)
+        self._relink(workspace_id, [document_id])
 
-    def relink(self, tx: Transaction, workspace_id: str, jobs_done: Sequence[Job]) -> None:
+    def relink(self, workspace_id: str, jobs_done: Sequence[Job]) -> None:
         """Set the links in the graph from and to the jobs' documents as the rows have them."""
-        links: dict[str, list[str]] = {}
-        for job in jobs_done:
+        with self._relational.read(workspace_id) as tx:
             # A first version without links, which most documents are, has none in the graph to take back.
-            if job.document_id and (job.version != 1 or repository.has_links(tx, job.document_id)):
-                links |= repository.resolved_links(tx, job.document_id)
-        if links:
+            ids = [job.document_id for job in jobs_done if job.document_id and (
+                job.version != 1 or repository.has_links(tx, job.document_id))]  # fmt: skip
+        if ids:
+            self._relink(workspace_id, ids)
+
+    def _relink(self, workspace_id: str, document_ids: Sequence[str]) -> None:
+        """Until the rows say after it what they said before: another worker may have set newer links meanwhile, and
+        whoever writes last must have read what it writes since."""
+        links: dict[str, list[str]] | None = None
+        while links != (found := self._links(workspace_id, document_ids)):
+            links = found
             self._graph.set_links(workspace_id, links)
+
+    def _links(self, workspace_id: str, document_ids: Sequence[str]) -> dict[str, list[str]]:
+        with self._relational.read(workspace_id) as tx:
+            return {
+                source: targets
+                for document_id in document_ids
+                for source, targets in repository.resolved_links(tx, document_id).items()
+            }
 
     def forget(self, workspace_id: str, document_id: str) -> None:
         """Take out of vectors and graph what the rows have lost."""

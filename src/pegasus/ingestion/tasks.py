@@ -11,6 +11,7 @@ from typing import Any
 from pegasus.documents import service as documents
 from pegasus.domain import Document, DocumentState, Extraction, Job, Lane
 from pegasus.errors import PegasusError, Unavailable, Unreadable
+from pegasus.identifiers import sha256_hex
 from pegasus.ingestion import archives, intake, repository, service
 from pegasus.jobs import service as jobs
 from pegasus.ports import FileStore, JobSignal, RelationalStore, TextExtractor, Transaction
@@ -70,7 +71,13 @@ class IngestTask:
         if source.file_key is None:
             return read_markdown(source.text or ""), source.media_type
         with self._files.path(source.file_key) as path:
-            media_type = formats.detect_media_type(path.read_bytes(), source.filename, source.media_type)
+            content = path.read_bytes()
+            if sha256_hex(content) != document.sha256:
+                raise Unavailable(
+                    "The store of files gives other bytes than it was given.",
+                    hint="See what stands at PEGASUS_FILES_URL, and run: pegasus check",
+                )
+            media_type = formats.detect_media_type(content, source.filename, source.media_type)
             return self._extractor.extract(
                 path, media_type, filename=source.filename, charset=source.charset
             ), media_type
@@ -88,8 +95,7 @@ class IngestTask:
         self._signal.notify(Lane.INDEX)
 
     def _conclude(self, workspace_id: str, job_list: Sequence[Job], owner: str) -> None:
-        with self._relational.read(workspace_id) as tx:
-            self._indexer.relink(tx, workspace_id, job_list)
+        self._indexer.relink(workspace_id, job_list)
         with self._relational.write() as tx:
             for job in job_list:
                 done, total = repository.progress(tx, job.document_id or "")

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from io import BufferedRandom
@@ -28,8 +28,7 @@ from pegasus.integrity.archive import FORMAT, ArchiveWriter, Manifest
 from pegasus.integrity.encryption import Lock, encrypting
 from pegasus.integrity.records import BackupRecord
 from pegasus.jobs import service as jobs
-from pegasus.migrations import HEAD
-from pegasus.ports import FileStore, RelationalStore, Row, Table, Transaction
+from pegasus.ports import FileStore, Progress, RelationalStore, Row, Table, Transaction
 from pegasus.schemas import moment
 
 # Rows are written in parts of about this size, which is what a reader holds of them at a time.
@@ -39,8 +38,6 @@ MAX_PART_BYTES = 2**29
 # A file that is erased while it is being saved costs a fresh start; one that is gone for good shows at the second.
 _TRIES = 10
 _DAY_SECONDS = 86_400.0
-
-Progress = Callable[[str, int, int], None]  # what is being done, how much of it is done, how much there is
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +86,9 @@ def back_up(
     if path.exists() and not force:
         raise Conflict(f"{path} exists already.", hint="Give another name, or replace it with --force.")
     begun, now, backup_id = time.monotonic(), time.time(), new_id()
-    manifest = Manifest(FORMAT, backup_id, __version__, HEAD, moment(now).isoformat(), {}, 0)
+    # Not this code's: on a newer schema the rows have what newer code put there.
+    schema = relational.schema().revision or ""
+    manifest = Manifest(FORMAT, backup_id, __version__, schema, moment(now).isoformat(), {}, 0)
     expires_at = None if keep_days is None else now + keep_days * _DAY_SECONDS
     _remove_left_overs(relational, path)
     # Before the first byte is saved: an erasure from here on has to count with this backup.

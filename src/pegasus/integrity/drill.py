@@ -9,9 +9,8 @@ from pegasus.chat.citations import verifies
 from pegasus.chat.service import ChatService
 from pegasus.domain import Passage
 from pegasus.ingestion import service as ingestion
-from pegasus.integrity.backup import Progress
 from pegasus.integrity.restore import Restored
-from pegasus.ports import RelationalStore
+from pegasus.ports import Progress, RelationalStore
 from pegasus.search.service import SearchService
 
 _QUESTIONS = 20

@@ -24,11 +24,11 @@ from pegasus.application import Stores
 from pegasus.errors import Invalid, PegasusError, Unavailable
 from pegasus.integrity import rebuild, records
 from pegasus.integrity.archive import ArchiveReader, Manifest, Member, check_seal, damaged
-from pegasus.integrity.backup import MAX_PART_BYTES, Progress, counts_of
+from pegasus.integrity.backup import MAX_PART_BYTES, counts_of
 from pegasus.integrity.check import Check, Difference
 from pegasus.integrity.encryption import Opened
 from pegasus.migrations import HEAD, revisions
-from pegasus.ports import FileStore, Table
+from pegasus.ports import FileStore, Progress, Table
 
 _ROWS = re.compile(r"rows/([a-z_]+)/\d{6,}\.([a-z_]+)")
 _FILES = "files/"

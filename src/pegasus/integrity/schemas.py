@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Literal
 
@@ -39,12 +40,19 @@ class DifferenceOut(Schema):
         )
 
 
+class ConnectionsOut(Schema):
+    each: int = Field(description="What one process takes of PostgreSQL's connections at most", examples=[12])
+    available: int = Field(description="What there is for all of them", examples=[97])
+    pooled: bool = Field(description="Whether a pooler stands between, whose limits are its own")
+
+
 class IntegrityOut(Schema):
     consistent: bool = Field(description="Whether all stores agree")
     differences: list[DifferenceOut] = Field(description="By document, the first 1,000")
     counts: dict[str, int] = Field(description="All differences, by store and kind", examples=[{"vectors:missing": 2}])
     checked: dict[str, int] = Field(description="What was compared", examples=[{"documents": 12, "passages": 80}])
     took_ms: float
+    connections: ConnectionsOut | None = Field(description="Null in a file, and for who sees one workspace alone")
 
     @classmethod
     def of(cls, report: Report) -> IntegrityOut:
@@ -54,6 +62,7 @@ class IntegrityOut(Schema):
             counts=dict(report.by_kind),
             checked=dict(report.checked),
             took_ms=round(report.took_ms, 1),
+            connections=ConnectionsOut(**asdict(report.connections)) if report.connections else None,
         )
 
 

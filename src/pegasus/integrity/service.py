@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pegasus.domain import Job, Lane
 from pegasus.integrity.check import Check, Difference, Step
 from pegasus.jobs import service as jobs
-from pegasus.ports import Transaction
+from pegasus.ports import ConnectionBudget, Transaction
 
 _TOLD = 1_000  # Differences that a report tells of one by one; the others are counted.
 
@@ -23,6 +23,7 @@ class Report:
     by_kind: Counter[str] = field(default_factory=Counter)
     checked: Mapping[str, int] = field(default_factory=dict)
     took_ms: float = 0.0
+    connections: ConnectionBudget | None = None
 
     @property
     def consistent(self) -> bool:
@@ -30,8 +31,10 @@ class Report:
 
 
 class IntegrityService:
-    def __init__(self, new_check: Callable[[], Check]) -> None:
-        self._new_check = new_check
+    def __init__(
+        self, new_check: Callable[[], Check], connections: Callable[[], ConnectionBudget | None] = lambda: None
+    ) -> None:
+        self._new_check, self._connections = new_check, connections
 
     def check(self, workspace_id: str | None = None) -> Report:
         """Compare all stores, of one workspace or of the installation."""
@@ -52,6 +55,8 @@ class IntegrityService:
             if len(report.differences) < _TOLD:
                 report.differences.append(found)
         report.checked = dict(check.counted)
+        if workspace_id is None:  # It is told to who runs the installation.
+            report.connections = self._connections()
         report.took_ms = (time.perf_counter() - begun) * 1000
         yield report
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -94,6 +95,19 @@ def list_page(
 # One index each: whoever has been tried before is found without a look at the many that have not, and the reverse.
 _FRESH = "state = 'queued' AND attempts = 0"
 _TRIED = "state = 'queued' AND attempts > 0 AND run_after <= :now"
+_EXPIRED = "state = 'running' AND lease_until < :now"
+# Of a fresh job it is not asked: the clock of the machine that made it may be ahead.
+_DUE = "(attempts = 0 OR run_after <= :now)"
+# Versions and erasures of a document never overtake each other.
+_NOT_OVERTAKING = (
+    "NOT EXISTS (SELECT 1 FROM jobs e WHERE e.document_id = j.document_id AND e.id < j.id"
+    f" AND e.state IN {_UNFINISHED})"
+)
+# What looks at the derived stores as a whole, or puts others in their place: nobody may write to them meanwhile.
+_NEEDING_ALL = "('rebuild', 'compact', 'repair', 'erase-workspace')"
+# They are among the few of no document. Whatever else is asked of them is asked of an expression, so that no database
+# takes an index by which it would look through all that wait.
+_OF_NO_DOCUMENT = f"document_id IS NULL AND state IN {_UNFINISHED}"
 
 
 def next_priority(tx: Transaction, lane: Lane, above: int, now: float, *, fresh: bool) -> int | None:
@@ -122,14 +136,12 @@ def claim(
 ) -> list[Job]:  # fmt: skip
     """Lease up to ``limit`` jobs of one workspace that are due, the longest waiting first.
 
-    A job waits while an earlier job of the same document is unfinished, so that versions and erasures of a document
-    never overtake each other.
+    A job waits while an earlier job of the same document is unfinished.
     """
     rows = tx.all(
         "WITH due AS (SELECT id FROM jobs j WHERE j.lane = :lane"
         f" AND {_FRESH if fresh else _TRIED} AND j.priority = :priority AND j.workspace_id = :workspace_id"
-        " AND NOT EXISTS (SELECT 1 FROM jobs e WHERE e.document_id = j.document_id AND e.id < j.id"
-        f" AND e.state IN {_UNFINISHED}) ORDER BY j.run_after, j.id LIMIT :limit {tx.skip_locked})"
+        f" AND {_NOT_OVERTAKING} ORDER BY j.run_after, j.id LIMIT :limit {tx.skip_locked})"
         " UPDATE jobs SET state = 'running', lease_owner = :owner, lease_until = :until, attempts = attempts + 1,"
         " started_at = :now, updated_at = :now WHERE id IN (SELECT id FROM due) RETURNING *",
         {
@@ -149,8 +161,45 @@ def has_due(tx: Transaction, lane: Lane, now: float) -> bool:
     """Whether a claim may find something; asked before the write that a claim is."""
     return any(
         tx.one(f"SELECT 1 FROM jobs WHERE lane = :lane AND {condition} LIMIT 1", {"lane": lane.value, "now": now})
-        for condition in (_FRESH, "state = 'running' AND lease_until < :now", _TRIED)
+        for condition in (_FRESH, _EXPIRED, _TRIED)
     )
+
+
+def count_claimable(tx: Transaction, lane: Lane, now: float, most: int) -> int:
+    """How many jobs of a lane could be claimed now, counted up to ``most``; a lease that has ended counts, too."""
+    found = 0
+    for condition in (f"{_FRESH} AND {_NOT_OVERTAKING}", f"{_TRIED} AND {_NOT_OVERTAKING}", _EXPIRED):
+        row = tx.one(
+            "SELECT count(*) AS n FROM"
+            f" (SELECT 1 FROM jobs j WHERE j.lane = :lane AND {condition} LIMIT :most) AS claimable",
+            {"lane": lane.value, "now": now, "most": most - found},
+        )
+        found += row["n"] if row else 0
+    return found
+
+
+def needing_all(tx: Transaction, lane: Lane, now: float) -> tuple[bool, bool]:
+    """Whether a job that must be alone in its lane (runs, waits for its turn)."""
+    rows = tx.all(
+        f"SELECT state FROM jobs WHERE {_OF_NO_DOCUMENT} AND lane || '' = :lane"
+        f" AND kind IN {_NEEDING_ALL} AND (lease_owner IS NOT NULL OR state = 'queued' AND {_DUE})",
+        {"lane": lane.value, "now": now},
+    )
+    states = {row["state"] for row in rows}
+    return "running" in states, "queued" in states
+
+
+def claim_needing_all(tx: Transaction, lane: Lane, owner: str, now: float, lease_seconds: float) -> list[Job]:
+    """Lease the oldest job that must be alone in its lane, if the lane is idle now. The transaction must be alone."""
+    rows = tx.all(
+        "UPDATE jobs SET state = 'running', lease_owner = :owner, lease_until = :until, attempts = attempts + 1,"
+        f" started_at = :now, updated_at = :now WHERE id = (SELECT min(id) FROM jobs WHERE {_OF_NO_DOCUMENT}"
+        f" AND state || '' = 'queued' AND lane || '' = :lane AND kind IN {_NEEDING_ALL} AND {_DUE})"
+        " AND NOT EXISTS (SELECT 1 FROM jobs WHERE lane = :lane AND state = 'running'"
+        " AND lease_owner IS NOT NULL) RETURNING *",
+        {"owner": owner, "until": now + lease_seconds, "lane": lane.value, "now": now},
+    )
+    return [job_from(row) for row in rows]
 
 
 def expired(tx: Transaction, lane: Lane, now: float) -> list[Job]:
@@ -310,6 +359,14 @@ def queue_lengths(tx: Transaction) -> list[Row]:
             " GROUP BY lane"
         )
     ]
+
+
+def count_due(tx: Transaction, now: float) -> dict[str, int]:
+    found: Counter[str] = Counter()
+    for condition in (_FRESH, _TRIED):
+        rows = tx.all(f"SELECT lane, count(*) AS n FROM jobs WHERE {condition} GROUP BY lane", {"now": now})
+        found.update({row["lane"]: row["n"] for row in rows})
+    return found
 
 
 def count_dead(tx: Transaction) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -22,24 +21,32 @@ log = structlog.get_logger(__name__)
 _POLL_SECONDS = 0.5
 # Python cannot end a thread that hangs, only leave it behind; beyond so many in a lane nothing but a restart helps.
 _MOST_STUCK = 2
+_WATCHER_SECONDS = 1.0
 
 
 class InProcessSignal:
-    """Wakes the workers of this process."""
+    """Wakes the workers of this process: with each signal one, of so many as a lane has."""
 
-    def __init__(self) -> None:
-        self._events = {lane.value: threading.Event() for lane in Lane}
+    def __init__(self, slots: Mapping[Lane, int] = {}, poll_seconds: float | None = _POLL_SECONDS) -> None:
+        """``poll_seconds``: None where somebody else sees to it that no signal is lost for good."""
+        self._most = {lane.value: slots.get(lane, 1) for lane in Lane}
+        self._given = dict.fromkeys(self._most, 0)
+        self._poll_seconds = poll_seconds
+        self._changed = threading.Condition()
 
     def notify(self, lane: str) -> None:
-        self._events[lane].set()
+        with self._changed:
+            self._given[lane] = min(self._given[lane] + 1, self._most[lane])
+            self._changed.notify_all()
 
     def notify_all(self) -> None:
-        for event in self._events.values():
-            event.set()
+        for lane in Lane:
+            self.notify(lane)
 
-    def wait(self, lane: str) -> None:
-        self._events[lane].wait(_POLL_SECONDS)
-        self._events[lane].clear()
+    def wait(self, lane: str, stopping: threading.Event) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._given[lane] or stopping.is_set(), self._poll_seconds)
+            self._given[lane] = max(0, self._given[lane] - 1)
 
 
 class LaneWorker:
@@ -56,7 +63,7 @@ class LaneWorker:
         self._worker = self._new_worker()
         self._thread: threading.Thread | None = None
         self._stuck: list[threading.Thread] = []
-        self._stopping = threading.Event()
+        self._stopping, self._left = threading.Event(), threading.Event()
         self._watcher = threading.Thread(target=self._watch, name=f"{lane.value}-watcher", daemon=True)
 
     @property
@@ -73,12 +80,27 @@ class LaneWorker:
         self._signal.notify_all()
 
     def join(self, timeout_seconds: float) -> bool:
-        """Whether the batch in hand was finished in time; if not, its jobs are queued again at the next start."""
-        until = time.monotonic() + timeout_seconds
-        for thread in (self._watcher, self._thread):
-            if thread and thread.ident:
-                thread.join(max(0.0, until - time.monotonic()))
+        """Whether the batch in hand was finished in time; if not, its jobs are queued again at the next start, or as
+        soon as they are handed back."""
+        if self._thread and self._thread.ident:
+            self._thread.join(max(0.0, timeout_seconds))
+        if not self.alive:
+            self.leave()
         return not self.alive
+
+    def hand_back(self) -> int:
+        """Give up what is in hand for others to do; how many jobs that were."""
+        return self._worker.hand_back()
+
+    def leave(self) -> None:
+        """Watch over it no longer, whether it has ended or not."""
+        self._left.set()
+        if self._watcher.ident:
+            self._watcher.join(_WATCHER_SECONDS)
+
+    @property
+    def is_busy(self) -> bool:
+        return self._worker.is_busy
 
     @property
     def alive(self) -> bool:
@@ -112,10 +134,11 @@ class LaneWorker:
             if not worked:
                 if had_worked:
                     self._when_idle()
-                self._signal.wait(self.lane.value)
+                self._signal.wait(self.lane.value, self._stopping)
 
     def _watch(self) -> None:
-        while not self._stopping.wait(min(self._settings.lease_seconds / 3, self._settings.step_seconds / 3)):
+        # Also while it stops: what is still being finished must not be taken for lost.
+        while not self._left.wait(min(self._settings.lease_seconds / 3, self._settings.step_seconds / 3)):
             try:
                 self._worker.keep_leases()
                 if self._worker.is_stuck and not self._worker.given_up.is_set():
@@ -123,7 +146,7 @@ class LaneWorker:
                     self._worker.give_up()
             except Unavailable as error:  # Two more chances before the leases end.
                 log.warning("jobs.heartbeat_failed", lane=self.lane.value, detail=error.detail)
-            if self._worker.given_up.is_set():
+            if self._worker.given_up.is_set() and not self._stopping.is_set():
                 self._replace_worker()
 
     def _replace_worker(self) -> None:

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from enum import Enum
 from itertools import islice
 from typing import Any
 
@@ -28,6 +29,14 @@ _BATCH_LEASE_SECONDS = 60.0
 # Workspaces that one claim serves; with more of them it goes on from there the next time.
 _MOST_IN_TURN = 32
 _DELETED_AT_ONCE = 500
+
+
+class LaneState(Enum):
+    """Some jobs look at the derived stores as a whole or exchange them, and must be the only ones of their lane."""
+
+    FREE = "free"
+    RESERVED = "reserved"  # Such a job waits for those that run; nothing else is begun.
+    TAKEN = "taken"
 
 
 def enqueue(
@@ -191,6 +200,16 @@ def claim(
     return claimed
 
 
+def claim_alone(tx: Transaction, lane: Lane, *, owner: str, now: float, lease_seconds: float) -> list[Job]:
+    """Lease a job that must be the only one of its lane, once no other runs. The transaction must be alone."""
+    return repository.claim_needing_all(tx, lane, owner, now, lease_seconds)
+
+
+def lane_state(tx: Transaction, lane: Lane, now: float) -> LaneState:
+    runs, waits = repository.needing_all(tx, lane, now)
+    return LaneState.TAKEN if runs else LaneState.RESERVED if waits else LaneState.FREE
+
+
 def _in_turn(tx: Transaction, lane: Lane, priority: int, last: str, now: float, *, fresh: bool) -> Iterator[str]:
     """Workspaces with jobs that are due: those after ``last``, then from the beginning up to it."""
     after, wrapped = last, False
@@ -311,6 +330,20 @@ def fail(
         metrics.JOBS_ENDED.labels(job.kind, "retried").inc()
     repository.insert_attempt(tx, job, outcome, problem, now)
     return state
+
+
+def hand_back(tx: Transaction, job: Job, owner: str) -> bool:
+    """Queue a job again whose worker has to end, for others to start at once; the attempt does not count."""
+    now = time.time()
+    changes = {
+        "state": JobState.QUEUED.value,
+        "attempts": max(0, job.attempts - 1),
+        "run_after": now,
+        "updated_at": now,
+        "lease_owner": None,
+        "lease_until": None,
+    }
+    return repository.update_held(tx, job, owner, changes)
 
 
 def is_spent_by_crashes(job: Job, max_attempts: int) -> bool:
@@ -437,6 +470,17 @@ def tidy(tx: Transaction, now: float, lease_seconds: float = _BATCH_LEASE_SECOND
 def delete_finished(tx: Transaction, before: float) -> int:
     """Delete some jobs that ended before a time; 0 when there are no more. Dead letters and erasures are kept."""
     return repository.delete_finished(tx, first_id_at(before), before, _DELETED_AT_ONCE)
+
+
+def count_claimable(tx: Transaction, lane: Lane, now: float, most: int) -> int:
+    """How many jobs of a lane some worker could take now, counted up to ``most``."""
+    return repository.count_claimable(tx, lane, now, most)
+
+
+def count_due(tx: Transaction, now: float) -> dict[Lane, int]:
+    """How many jobs of each lane of the installation wait for nothing but a worker."""
+    found = repository.count_due(tx, now)
+    return {lane: found.get(lane, 0) for lane in Lane}
 
 
 def queue_lengths(tx: Transaction, now: float) -> list[tuple[str, str, int, float]]:

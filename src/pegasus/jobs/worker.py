@@ -15,6 +15,7 @@ from pegasus.domain import Job, JobState, Lane, Outcome
 from pegasus.errors import PegasusError, TimedOut, Unavailable, Unexpected
 from pegasus.identifiers import new_id
 from pegasus.jobs import repository, service
+from pegasus.jobs.service import LaneState
 from pegasus.ports import RelationalStore, Transaction
 
 log = structlog.get_logger(__name__)
@@ -80,6 +81,17 @@ class Worker:
         alive_at = self._alive_at
         return alive_at is not None and time.monotonic() - alive_at > self._settings.step_seconds
 
+    @property
+    def is_busy(self) -> bool:
+        return bool(self._held)
+
+    def hand_back(self) -> int:
+        """Give what is in hand to others, as the process ends; how many jobs that were."""
+        self.given_up.set()
+        held = list(self._held.values())
+        with self._relational.write() as tx:
+            return sum(service.hand_back(tx, job, self.owner) for job in held)
+
     def give_up(self) -> None:
         """Take its jobs from a worker that is stuck, for others to try. What they cannot be told now, leases tell."""
         self.given_up.set()
@@ -101,7 +113,14 @@ class Worker:
             with self._relational.write() as tx:
                 service.release_expired(tx, self._lane, time.time())
         with self._relational.write(alone=False) as tx:
-            jobs = self._claim_in_turn(tx)
+            now = time.time()
+            state = service.lane_state(tx, self._lane, now)
+            jobs = self._claim_in_turn(tx, now) if state is LaneState.FREE else []
+        if state is LaneState.RESERVED:
+            with self._relational.write() as tx:
+                jobs = service.claim_alone(
+                    tx, self._lane, owner=self.owner, now=time.time(), lease_seconds=self._settings.lease_seconds
+                )
         spent = [job for job in jobs if service.is_spent_by_crashes(job, self._settings.max_attempts)]
         if spent:
             with self._relational.write() as tx:
@@ -110,13 +129,13 @@ class Worker:
         self._held = {job.id: job for job in jobs if job not in spent}
         return list(self._held.values())
 
-    def _claim_in_turn(self, tx: Transaction) -> list[Job]:
+    def _claim_in_turn(self, tx: Transaction, now: float) -> list[Job]:
         """Retries and fresh jobs by turns, so that neither many failures nor a long import holds up the other."""
         # A job that failed before runs alone: whatever is wrong with it must not cost others an attempt.
         batch = _BATCH if self._lane is Lane.INDEX else 1
         for fresh in (True, False) if self._was_retry else (False, True):
             jobs = service.claim(
-                tx, self._lane, batch if fresh else 1, fresh=fresh, owner=self.owner, now=time.time(),
+                tx, self._lane, batch if fresh else 1, fresh=fresh, owner=self.owner, now=now,
                 lease_seconds=self._settings.lease_seconds, turns=self._turns,
             )  # fmt: skip
             if jobs:

@@ -1,7 +1,7 @@
-"""Alembic's entry: runs the steps on the connection that the caller hands over, in one transaction each."""
+"""Alembic's entry: runs the steps on the connection and in the transaction that the caller hands over."""
 
 from alembic import context
 
-context.configure(connection=context.config.attributes["connection"], transaction_per_migration=True)
+context.configure(connection=context.config.attributes["connection"])
 with context.begin_transaction():
     context.run_migrations()

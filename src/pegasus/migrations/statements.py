@@ -19,16 +19,18 @@ _IN_POSTGRESQL = (
 
 def run(statements: Sequence[str], *, sqlite: Sequence[str] = (), postgresql: Sequence[str] = ()) -> None:
     """Statements for both databases, and then those that only one needs, which are run as they are."""
-    if op.get_bind().dialect.name == "sqlite":
-        chosen = [*statements, *sqlite]
-    else:
-        chosen = [*map(_in_postgresql, statements), *postgresql]
-    for statement in chosen:
+    dialect = op.get_bind().dialect.name
+    for statement in [
+        *(in_words_of(dialect, statement) for statement in statements),
+        *(sqlite if dialect == "sqlite" else postgresql),
+    ]:
         # Past SQLAlchemy, which would take a colon in a literal for a parameter.
         op.get_bind().exec_driver_sql(statement)
 
 
-def _in_postgresql(statement: str) -> str:
+def in_words_of(dialect: str, statement: str) -> str:
+    if dialect == "sqlite":
+        return statement
     for pattern, replacement in _IN_POSTGRESQL:
         statement = re.sub(pattern, replacement, statement)
     return statement

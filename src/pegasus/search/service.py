@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 
+import structlog
+
 from pegasus import metrics, tracing
 from pegasus.domain import Filters, FoundPassage, Passage
-from pegasus.errors import Invalid
+from pegasus.errors import Invalid, Unavailable
 from pegasus.ingestion import service as ingestion
-from pegasus.ports import Embedder, GraphStore, RelationalStore, Transaction, Vector, VectorStore
+from pegasus.ports import GraphStore, RelationalStore, Transaction, Vector, VectorStore
 from pegasus.search.fusion import Ranking, fuse, literalness, ranks
+from pegasus.search.questions import Questions
 from pegasus.text.entities import query_keys
 from pegasus.text.words import content_words, stem
 from pegasus.time_limits import LimitedCalls
+
+log = structlog.get_logger(__name__)
 
 
 class Mode(StrEnum):
@@ -40,15 +45,19 @@ _EXACT_SCAN = 5_000
 # On a full disk a query of the vector store may never come back.
 _MEANING_SECONDS = 10.0
 _MEANING_THREADS = 4
+# The graph adds a little to what words and meaning have found: it is left out where it does not answer soon.
+_GRAPH_SECONDS, _GRAPH_THREADS = 5.0, 4
+_GRAPH_HINT = "The graph store may hang: see /ready."
 _MEANING_HINT = "The vector store may hang: check the free space; if it lasts, restart Pegasus. Words are still found."
 
 
 class SearchService:
     def __init__(
-        self, relational: RelationalStore, vectors: VectorStore, graph: GraphStore, embedder: Embedder
+        self, relational: RelationalStore, vectors: VectorStore, graph: GraphStore, questions: Questions
     ) -> None:
-        self._relational, self._vectors, self._graph, self._embedder = relational, vectors, graph, embedder
+        self._relational, self._vectors, self._graph, self._questions = relational, vectors, graph, questions
         self._calls = LimitedCalls("search", _MEANING_THREADS, _MEANING_SECONDS, _MEANING_HINT)
+        self._graph_calls = LimitedCalls("search-graph", _GRAPH_THREADS, _GRAPH_SECONDS, _GRAPH_HINT)
 
     def check(self) -> None:
         """Raises ``TimedOut`` when searches by meaning all hang."""
@@ -56,6 +65,7 @@ class SearchService:
 
     def close(self) -> None:
         self._calls.close()
+        self._graph_calls.close()
 
     def search(
         self, workspace_id: str, query: str, *, limit: int = 10, mode: Mode = Mode.HYBRID, filters: Filters = Filters()
@@ -70,10 +80,9 @@ class SearchService:
             if mode != Mode.SEMANTIC:
                 with _stage("lexical"):
                     rankings["lexical"] = tx.search_words(workspace_id, terms, DEPTH, filters)
-            if mode == Mode.HYBRID:
-                with _stage("graph"):
-                    graph = self._by_graph(tx, workspace_id, query)
-        # Outside of the block: who waits for the other thread must not hold a reader that it may need.
+            entities = ingestion.entities_by_key(tx, workspace_id, query_keys(query)) if mode == Mode.HYBRID else {}
+        # Outside of the block: who waits for other stores must not hold a reader that others may need.
+        graph = self._by_graph(workspace_id, [entity.id for entity in entities.values()])
         if meaning:
             rankings["semantic"] = self._calls.result(meaning)
         if mode == Mode.HYBRID:
@@ -84,7 +93,7 @@ class SearchService:
 
     def _by_meaning(self, workspace_id: str, query: str, filters: Filters) -> Ranking:
         with _stage("semantic"):
-            vector: Vector = self._embedder.embed([query])[0]
+            vector = self._questions.vector(workspace_id, query)
             if not filters:
                 return self._vectors.query(workspace_id, vector, DEPTH)
             with self._relational.read(workspace_id) as tx:
@@ -103,12 +112,16 @@ class SearchService:
                 return passing
             depth *= 4
 
-    def _by_graph(self, tx: Transaction, workspace_id: str, query: str) -> Ranking:
-        entities = ingestion.entities_by_key(tx, workspace_id, query_keys(query))
-        if not entities:
+    def _by_graph(self, workspace_id: str, entity_ids: Sequence[str]) -> Ranking:
+        if not entity_ids:
             return []
-        ids = [entity.id for entity in entities.values()]
-        return [(id_, float(n)) for id_, n in self._graph.mentioning(workspace_id, ids, _GRAPH_DEPTH)]
+        with _stage("graph"):
+            try:
+                asked = self._graph_calls.start(self._graph.mentioning, workspace_id, entity_ids, _GRAPH_DEPTH)
+                return [(id_, float(n)) for id_, n in self._graph_calls.result(asked)]
+            except Unavailable as error:  # As on both sides of a weighing: without the lightest it still tells.
+                log.warning("search.without_graph", error=error.detail)
+                return []
 
     def _found(
         self, tx: Transaction, workspace_id: str, query: str, rankings: Mapping[str, Ranking], limit: int

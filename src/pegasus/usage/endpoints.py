@@ -31,4 +31,5 @@ def read_metrics(app: App, request: Request) -> Response:
     fits = wanted and hmac.compare_digest(token.strip().encode(), wanted.get_secret_value().encode())
     if scheme.lower() != "bearer" or not fits:
         raise NotFound("There are no metrics here.", hint="Set PEGASUS_METRICS_TOKEN and send it as bearer token.")
-    return Response(service.exposition(app.relational, app.checks), media_type=MEDIA_TYPE)
+    parts = {**app.checks, **app.optional}
+    return Response(service.exposition(app.relational, parts, app.queue), media_type=MEDIA_TYPE)

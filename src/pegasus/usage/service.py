@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from prometheus_client.metrics_core import Metric
@@ -11,12 +12,12 @@ from prometheus_client.metrics_core import Metric
 from pegasus import metrics
 from pegasus.documents import service as documents
 from pegasus.documents.service import Holdings
-from pegasus.domain import JobState
+from pegasus.domain import JobState, Lane
 from pegasus.errors import PegasusError
 from pegasus.ingestion import service as ingestion
 from pegasus.ingestion.service import IndexSize
 from pegasus.jobs import service as jobs
-from pegasus.ports import RelationalStore, Transaction
+from pegasus.ports import JobQueue, QueueLength, RelationalStore, Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +38,22 @@ def usage(tx: Transaction, workspace_id: str) -> Usage:
     )
 
 
-def exposition(relational: RelationalStore, checks: Mapping[str, Callable[[], None]]) -> bytes:
+def exposition(
+    relational: RelationalStore, checks: Mapping[str, Callable[[], None]], queue: JobQueue | None = None
+) -> bytes:
     """Everything that is measured, as Prometheus reads it."""
-    return metrics.exposition(_gauges(relational, checks))
+    return metrics.exposition(_gauges(relational, checks, queue))
 
 
-def _gauges(relational: RelationalStore, checks: Mapping[str, Callable[[], None]]) -> Iterator[Metric]:
+def _gauges(
+    relational: RelationalStore, checks: Mapping[str, Callable[[], None]], queue: JobQueue | None
+) -> Iterator[Metric]:
     ready = {name: float(_answers(check)) for name, check in checks.items()}
     yield metrics.gauge("pegasus_ready", "1 where a part answers, 0 where it does not", ("part",), _labelled(ready))
     try:
         with relational.read() as tx:
-            queues, dead = jobs.queue_lengths(tx, time.time()), jobs.count_dead(tx)
+            now = time.time()
+            queues, dead, due = jobs.queue_lengths(tx, now), jobs.count_dead(tx), jobs.count_due(tx, now)
     except PegasusError:  # The gauge above says so; the rest is worth having all the same.
         return
     yield metrics.gauge(
@@ -63,6 +69,42 @@ def _gauges(relational: RelationalStore, checks: Mapping[str, Callable[[], None]
         [((lane, state), seconds) for lane, state, _, seconds in queues],
     )
     yield metrics.gauge("pegasus_jobs_dead_letters", "Jobs whose attempts are spent", (), [((), float(dead))])
+
+    if queue:
+        yield from _depths(queue, due)
+
+
+def _depths(queue: JobQueue, due: Mapping[Lane, int]) -> Iterator[Metric]:
+    """What waits for workers: messages wherever the broker has them, and due jobs that there is no message for."""
+    lengths: Mapping[str, QueueLength] = {}
+    with suppress(PegasusError):  # It is away: then whatever is due waits in the outbox.
+        lengths = queue.lengths(list(Lane))
+    messages = {lane: (at.waiting + at.unacknowledged) if (at := lengths.get(lane)) else 0 for lane in Lane}
+    yield metrics.gauge(
+        "pegasus_queue_reachable", "1 where the broker answers, 0 where it does not", (), [((), float(bool(lengths)))]
+    )
+    yield metrics.gauge(
+        "pegasus_queue_messages",
+        "Messages with the broker: waiting, handed out but not confirmed, and of these such as wait for their time",
+        ("lane", "state"),
+        [
+            ((lane, state), float(getattr(length, state)))
+            for lane, length in lengths.items()
+            for state in ("waiting", "unacknowledged", "scheduled")
+        ],
+    )
+    yield metrics.gauge(
+        "pegasus_queue_outbox",
+        "Due jobs beyond the messages that there are",
+        ("lane",),
+        [((lane,), float(max(0, due[lane] - messages[lane]))) for lane in Lane],
+    )
+    yield metrics.gauge(
+        "pegasus_queue_depth",
+        "What waits for workers in all: messages and outbox",
+        ("lane",),
+        [((lane,), float(max(due[lane], messages[lane]))) for lane in Lane],
+    )
 
 
 def _answers(check: Callable[[], None]) -> bool:

@@ -1,6 +1,6 @@
 """The first schema: documents and their versions, passages, jobs, the graph's rows, sessions, access."""
 
-from pegasus.migrations.statements import run
+from pegasus.migrations.steps import Step
 
 revision = "0001"
 down_revision = None
@@ -238,7 +238,5 @@ JSON_GROUP_ARRAY = (
         SFUNC = array_append, STYPE = TEXT[], INITCOND = '{}', FINALFUNC = json_text_of
     )""",
 )
-
-
-def upgrade() -> None:
-    run(STATEMENTS, postgresql=FULL_TEXT + JSON_GROUP_ARRAY)
+step = Step("expand", STATEMENTS, postgresql=FULL_TEXT + JSON_GROUP_ARRAY)
+upgrade = step.run

@@ -4,7 +4,7 @@ from typing import Any
 
 from alembic import op
 
-from pegasus.migrations.statements import run
+from pegasus.migrations.steps import Step
 
 revision = "0002"
 down_revision = "0001"
@@ -29,8 +29,11 @@ STATEMENTS = (
 )
 
 
+step = Step("expand", STATEMENTS)
+
+
 def upgrade() -> None:
-    run(STATEMENTS)
+    step.run()
     connection = op.get_bind()
     if connection.dialect.name == "sqlite":
         _index_words_over_views(connection.connection.dbapi_connection)

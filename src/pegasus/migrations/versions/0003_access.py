@@ -1,6 +1,6 @@
 """What a key may do and for how long, its limits, and the audit log."""
 
-from pegasus.migrations.statements import run
+from pegasus.migrations.steps import Step
 
 revision = "0003"
 down_revision = "0002"
@@ -57,7 +57,5 @@ POSTGRESQL_TRIGGERS = (
     """CREATE TRIGGER audit_events_are_not_deleted BEFORE DELETE ON audit_events
         FOR EACH ROW EXECUTE FUNCTION refuse_deleted_audit_event()""",
 )
-
-
-def upgrade() -> None:
-    run(STATEMENTS, sqlite=TRIGGERS, postgresql=POSTGRESQL_TRIGGERS)
+step = Step("expand", STATEMENTS, sqlite=TRIGGERS, postgresql=POSTGRESQL_TRIGGERS)
+upgrade = step.run

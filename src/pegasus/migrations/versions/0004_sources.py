@@ -1,6 +1,6 @@
 """Sources: where documents come from by themselves, what was found there, and the runs that looked."""
 
-from pegasus.migrations.statements import run
+from pegasus.migrations.steps import Step
 
 revision = "0004"
 down_revision = "0003"
@@ -58,7 +58,5 @@ STATEMENTS = (
     )""",
     "CREATE INDEX source_runs_by_source ON source_runs (source_id, id)",
 )
-
-
-def upgrade() -> None:
-    run(STATEMENTS)
+step = Step("expand", STATEMENTS)
+upgrade = step.run

@@ -1,6 +1,6 @@
 """Which backups were made: an erasure has to tell which of them still hold what is erased."""
 
-from pegasus.migrations.statements import run
+from pegasus.migrations.steps import Step
 
 revision = "0005"
 down_revision = "0004"
@@ -16,7 +16,5 @@ STATEMENTS = (
         counts TEXT NOT NULL
     )""",
 )
-
-
-def upgrade() -> None:
-    run(STATEMENTS)
+step = Step("expand", STATEMENTS)
+upgrade = step.run

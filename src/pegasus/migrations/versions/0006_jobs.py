@@ -1,6 +1,6 @@
 """Jobs that account for themselves: how each attempt ended badly, crashes counted, claims that take turns."""
 
-from pegasus.migrations.statements import run
+from pegasus.migrations.steps import Step
 
 revision = "0006"
 down_revision = "0005"
@@ -30,7 +30,5 @@ STATEMENTS = (
     "CREATE INDEX jobs_by_state ON jobs (workspace_id, state, id)",
     "CREATE INDEX jobs_dead ON jobs (workspace_id) WHERE state = 'dead'",
 )
-
-
-def upgrade() -> None:
-    run(STATEMENTS)
+step = Step("expand", STATEMENTS)
+upgrade = step.run

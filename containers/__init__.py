@@ -1,0 +1,1 @@
+"""Builds the container images and shows that they work together: with your Docker, or with an engine of Debian's."""
