@@ -133,9 +133,11 @@ async def _health() -> Health:
 
 async def _ready(app: App, response: Response) -> Readiness:
     """Whether each dependency answers, and how fast."""
-    states = [await on_thread(_state_of, name, check) for name, check in app.checks.items()]
-    ready = all(state.ready for state in states) and not app.stopping.is_set()
-    states += [_state_of(name, check, required=False) for name, check in app.optional.items()]
+    states = await asyncio.gather(
+        *(on_thread(_state_of, name, check) for name, check in app.checks.items()),
+        *(on_thread(_state_of, name, check, required=False) for name, check in app.optional.items()),
+    )
+    ready = all(state.ready for state in states if state.required) and not app.stopping.is_set()
     response.status_code = 200 if ready else 503
     return Readiness(ready=ready, dependencies=states)
 

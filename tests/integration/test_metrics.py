@@ -70,9 +70,8 @@ class TestMetrics:
 
     def test_count_what_happens(self, measured: str, client: Client) -> None:
         before = scrape(measured)
-        finished(client, add_text(client, "Ada Lovelace watches the heron in the reeds.")["job"]["id"])
-        # The graph is asked only for what the question names.
-        client.call("POST", "/v1/search", json={"query": "Ada Lovelace"})
+        finished(client, add_text(client, "The heron stands in the reeds.")["job"]["id"])
+        client.call("POST", "/v1/search", json={"query": "heron"})
         after = scrape(measured)
         for name, labels in (
             ("pegasus_jobs_ended_total", {"kind": "ingest", "outcome": "succeeded"}),
