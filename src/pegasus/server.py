@@ -80,8 +80,8 @@ class Server(uvicorn.Server):
 def listen(host: str, port: int) -> socket.socket:
     """A bound socket. Raises ``Misconfigured`` where the address cannot be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # The protocol by name: asyncio sends small answers at once only on sockets that say they are TCP. Else the body of
-    # an answer waits until its headers are acknowledged, which takes 40 ms.
+    # The protocol by name: asyncio sends small answers at once only on sockets that say they are TCP. Otherwise a body
+    # waits for its headers to be acknowledged, which takes 40 ms.
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

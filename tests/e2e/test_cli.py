@@ -464,9 +464,9 @@ class TestSettings:
     def test_a_data_directory_that_cannot_be_is_told(self, command: list[str]) -> None:
         assert_refused(run(*command, PEGASUS_DATA="/dev/null/pegasus"), 2, "/dev/null/pegasus")
 
-    @pytest.mark.parametrize("name", ["VERTEX_AI_PROJECT_ID", "PEGASUS_CACHE_URL"])
-    def test_of_the_server_tier_are_refused_rather_than_ignored(self, tmp_path: Path, name: str) -> None:
-        assert_refused(run("keys", "show-local", data=tmp_path, **{name: "redis://db/0"}), 2, name)
+    @pytest.mark.parametrize("name", ["VERTEX_AI_PROJECT_ID", "VERTEX_AI_LOCATION"])
+    def test_of_what_is_not_there_yet_are_refused_rather_than_ignored(self, tmp_path: Path, name: str) -> None:
+        assert_refused(run("keys", "show-local", data=tmp_path, **{name: "somewhere"}), 2, name)
 
     def test_of_the_server_tier_are_refused_in_the_settings_file_too(self, tmp_path: Path) -> None:
         (tmp_path / "pegasus.env").write_text("VERTEX_AI_PROJECT_ID=notes\n")

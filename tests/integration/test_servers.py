@@ -309,7 +309,10 @@ def test_servers_that_refuse_us_or_are_others_keep_pegasus_from_starting(
 
 
 def test_an_extra_that_is_missing_is_told_with_the_next_step(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(bootstrap.importlib.util, "find_spec", lambda name: None)
+    installed = bootstrap.importlib.util.find_spec
+    monkeypatch.setattr(
+        bootstrap.importlib.util, "find_spec", lambda name: None if name == "neo4j" else installed(name)
+    )
     with pytest.raises(Misconfigured, match="neo4j") as raised:
         open_stores(load_settings(data=tmp_path, graph_url="bolt://graph:7687"), tmp_path)
     assert "pegasus[server]" in (raised.value.hint or "")

@@ -82,7 +82,9 @@ class SearchService:
                     rankings["lexical"] = tx.search_words(workspace_id, terms, DEPTH, filters)
             entities = ingestion.entities_by_key(tx, workspace_id, query_keys(query)) if mode == Mode.HYBRID else {}
         # Outside of the block: who waits for other stores must not hold a reader that others may need.
-        graph = self._by_graph(workspace_id, [entity.id for entity in entities.values()])
+        if mode == Mode.HYBRID:
+            with _stage("graph"):
+                graph = self._by_graph(workspace_id, [entity.id for entity in entities.values()])
         if meaning:
             rankings["semantic"] = self._calls.result(meaning)
         if mode == Mode.HYBRID:
@@ -115,13 +117,12 @@ class SearchService:
     def _by_graph(self, workspace_id: str, entity_ids: Sequence[str]) -> Ranking:
         if not entity_ids:
             return []
-        with _stage("graph"):
-            try:
-                asked = self._graph_calls.start(self._graph.mentioning, workspace_id, entity_ids, _GRAPH_DEPTH)
-                return [(id_, float(n)) for id_, n in self._graph_calls.result(asked)]
-            except Unavailable as error:  # As on both sides of a weighing: without the lightest it still tells.
-                log.warning("search.without_graph", error=error.detail)
-                return []
+        try:
+            asked = self._graph_calls.start(self._graph.mentioning, workspace_id, entity_ids, _GRAPH_DEPTH)
+            return [(id_, float(n)) for id_, n in self._graph_calls.result(asked)]
+        except Unavailable as error:  # As on both sides of a weighing: without the lightest it still tells.
+            log.warning("search.without_graph", error=error.detail)
+            return []
 
     def _found(
         self, tx: Transaction, workspace_id: str, query: str, rankings: Mapping[str, Ranking], limit: int
