@@ -32,7 +32,7 @@ from pegasus.search import endpoints as search
 from pegasus.sources import endpoints as sources
 from pegasus.threads import on_thread
 from pegasus.usage import endpoints as usage
-from pegasus.web import KEY_SCHEMES, PROBLEM_MEDIA_TYPE, App, KeyGate, problem_response, problems
+from pegasus.web import KEY_SCHEMES, OF_ANY_REQUEST, PROBLEM_MEDIA_TYPE, App, KeyGate, problem_response, problems
 
 log = structlog.get_logger("pegasus.access")
 
@@ -80,9 +80,7 @@ class Api(FastAPI):
 
 def create_api(application: Application) -> FastAPI:
     api = Api(title="Pegasus", version=__version__, description=DESCRIPTION, docs_url=None,
-                  redoc_url=None,
-                  # Of any request: what is no proper HTTP or form, what never ends, and what is too large.
-                  responses=problems(400, 408, 413))  # fmt: skip
+              redoc_url=None, responses=problems(*OF_ANY_REQUEST))  # fmt: skip
     api.state.application = application
     for feature in _FEATURES:
         # Not as routers: those are searched one after the other, which takes longer than all of their routes.

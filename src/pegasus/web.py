@@ -138,7 +138,7 @@ def _scope_of(annotation: Any) -> KeyScope | None:
 
 class Router(APIRouter):
     def __init__(self, **options: Any) -> None:
-        super().__init__(route_class=Route, **options)
+        super().__init__(route_class=Route, responses=problems(*OF_ANY_REQUEST), **options)
 
 
 async def counted_ask(request: Request, app: App) -> None:
@@ -206,6 +206,8 @@ def checked_id(value: str, what: str) -> str:
 
 
 _EVERYWHERE = (401, 403, 429)
+# What is no proper HTTP or form, what never ends, and what is too large.
+OF_ANY_REQUEST = (400, 408, 413)
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
