@@ -9,7 +9,7 @@ PACKAGE := pyproject.toml locks/build.in
 PACKAGE_FILES := pyproject.toml src/pegasus/__init__.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-server fuzz kills aws-check image compose-up compose-test check fmt bench docs lock previous-release clean
+.PHONY: help setup run test test-server fuzz kills aws-check image compose-up compose-test check fmt bench bench-server docs lock previous-release clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -80,6 +80,9 @@ aws-check: $(VENV)/.dev ## cfn-lint over AWS_ENVIRONMENTS=200 generated environm
 
 bench: $(VENV)/.dev ## Measure against the goals, side by side with the floor of each (BENCH=ingest,search picks some)
 	$(BIN)/python -m bench $(BENCH)
+
+bench-server: $(VENV)/.dev ## The same on the server tier, whose servers it starts (BENCH=requests,search-server)
+	$(BIN)/python -m bench --server $(BENCH)
 
 docs: $(VENV)/.dev ## Generate the reference pages and pictures from the code
 	$(BIN)/python -m docs.generate

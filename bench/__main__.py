@@ -12,7 +12,7 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.table import Table
 
-from bench import findable, ingest, integrity, restore, scale, search, startup
+from bench import findable, ingest, integrity, requests, restore, scale, search, search_server, startup
 from bench.harness import ROOT, Figure, Report
 
 _ALL = {
@@ -24,20 +24,23 @@ _ALL = {
     "integrity": integrity,
     "restore": restore,
 }
+_ON_SERVERS = {"requests": requests, "search-server": search_server}
 _RESULTS = ROOT / "bench" / "results.json"
 
 
 def main() -> int:
-    """``--save`` also writes the figures to bench/results.json, which the documentation shows."""
+    """``--server`` is for the server tier; ``--save`` also writes the figures to bench/results.json, which the
+    documentation shows."""
     arguments = [name for argument in sys.argv[1:] for name in argument.split(",")]
-    save, names = "--save" in arguments, [name for name in arguments if name != "--save"] or list(_ALL)
-    if unknown := set(names) - set(_ALL):
-        print(f"There is no benchmark {', '.join(sorted(unknown))}; there are {', '.join(_ALL)}.", file=sys.stderr)
+    save, every = "--save" in arguments, _ON_SERVERS if "--server" in arguments else _ALL
+    names = [name for name in arguments if not name.startswith("--")] or list(every)
+    if unknown := set(names) - set(every):
+        print(f"There is no benchmark {', '.join(sorted(unknown))}; there are {', '.join(every)}.", file=sys.stderr)
         return 2
     reports: dict[str, Report] = {}
     for name in names:
         print(f"Measuring {name} ...", file=sys.stderr)
-        reports[name] = _ALL[name].measure()
+        reports[name] = every[name].measure()
         _show(name, reports[name].figures)
     if save:
         _save(reports)

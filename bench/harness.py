@@ -109,6 +109,12 @@ def opened(directory: str | None = None, **settings: Any) -> Iterator[Bench]:
                 app.close()
 
 
+def cpu_seconds(process: int) -> float:
+    """User and system time of a process and its threads."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / float(os.sysconf("SC_CLK_TCK"))
+
+
 def percentile(values: Sequence[float], share: float) -> float:
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, math.ceil(share * len(ordered)) - 1)]

@@ -280,6 +280,10 @@ def schema_page() -> str:
     )
 
 
+def _target(bench: str) -> str:
+    return "bench-server" if bench in ("requests", "search-server") else "bench"
+
+
 def benchmarks_page(results: Json) -> str:
     page = (
         f"# Benchmarks\n\nMeasured on {results['date']} with {results['machine']}. `make bench` prints all of it and "
@@ -293,7 +297,7 @@ def benchmarks_page(results: Json) -> str:
             for figure in results["figures"]
             if figure["bench"] == bench
         )
-        page += f"## {bench.capitalize()}\n\n```sh\nmake bench BENCH={bench}\n```\n\n"
+        page += f"## {bench.capitalize()}\n\n```sh\nmake {_target(bench)} BENCH={bench}\n```\n\n"
         page += table(("what", "measured", "goal", "", "beside it"), rows)
     return MARK + page.rstrip("\n") + "\n"
 

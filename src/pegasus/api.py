@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from itertools import chain
 from typing import Any
 
 import structlog
@@ -16,7 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pegasus import __version__, metrics
+from pegasus import __version__, metrics, tracing
 from pegasus.access import endpoints as access
 from pegasus.access.scopes import Principal
 from pegasus.application import Application
@@ -31,8 +30,9 @@ from pegasus.jobs import endpoints as jobs
 from pegasus.schemas import Schema
 from pegasus.search import endpoints as search
 from pegasus.sources import endpoints as sources
+from pegasus.threads import on_thread
 from pegasus.usage import endpoints as usage
-from pegasus.web import PROBLEM_MEDIA_TYPE, App, KeyGate, problem_response, problems
+from pegasus.web import KEY_SCHEMES, OF_ANY_REQUEST, PROBLEM_MEDIA_TYPE, App, KeyGate, problem_response, problems
 
 log = structlog.get_logger("pegasus.access")
 
@@ -70,14 +70,21 @@ class Readiness(Schema):
     dependencies: list[DependencyState]
 
 
+class Api(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """With the ways to send a key, which FastAPI looks for among dependencies."""
+        described = super().openapi()
+        described["components"].setdefault("securitySchemes", KEY_SCHEMES)
+        return described
+
+
 def create_api(application: Application) -> FastAPI:
-    api = FastAPI(title="Pegasus", version=__version__, description=DESCRIPTION, docs_url=None,
-                  redoc_url=None,
-                  # Of any request: what is no proper HTTP or form, what never ends, and what is too large.
-                  responses=problems(400, 408, 413))  # fmt: skip
+    api = Api(title="Pegasus", version=__version__, description=DESCRIPTION, docs_url=None,
+              redoc_url=None, responses=problems(*OF_ANY_REQUEST))  # fmt: skip
     api.state.application = application
     for feature in _FEATURES:
-        api.include_router(feature.router)
+        # Not as routers: those are searched one after the other, which takes longer than all of their routes.
+        api.router.routes.extend(feature.router.routes)
     api.add_api_route("/health", _health, tags=["service"], response_model=Health)
     api.add_api_route("/ready", _ready, tags=["service"], response_model=Readiness,
                       responses={503: {"model": Readiness, "description": "Something does not answer"}})  # fmt: skip
@@ -89,6 +96,8 @@ def create_api(application: Application) -> FastAPI:
     guard(api, application.settings)
     api.add_middleware(Draining, application=application)
     api.add_middleware(AccessLog)
+    if application.settings.otlp_endpoint:
+        api.add_middleware(RequestSpans)
     api.add_middleware(BrowserHeaders)
     return api
 
@@ -120,11 +129,13 @@ async def _health() -> Health:
     return Health()
 
 
-def _ready(app: App, response: Response) -> Readiness:
+async def _ready(app: App, response: Response) -> Readiness:
     """Whether each dependency answers, and how fast."""
-    states = [_state_of(name, check) for name, check in app.checks.items()]
-    ready = all(state.ready for state in states) and not app.stopping.is_set()
-    states += [_state_of(name, check, required=False) for name, check in app.optional.items()]
+    states = await asyncio.gather(
+        *(on_thread(_state_of, name, check) for name, check in app.checks.items()),
+        *(on_thread(_state_of, name, check, required=False) for name, check in app.optional.items()),
+    )
+    ready = all(state.ready for state in states if state.required) and not app.stopping.is_set()
     response.status_code = 200 if ready else 503
     return Readiness(ready=ready, dependencies=states)
 
@@ -144,11 +155,11 @@ def _state_of(name: str, check: Any, *, required: bool = True) -> DependencyStat
 
 def _handle_errors(api: FastAPI) -> None:
     @api.exception_handler(PegasusError)
-    def expected(_: Request, error: PegasusError) -> JSONResponse:
+    async def expected(_: Request, error: PegasusError) -> JSONResponse:
         return problem_response(error)
 
     @api.exception_handler(RequestValidationError)
-    def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         # The input itself is left out: it may be long, and it may be secret.
         errors = [{"loc": [str(part) for part in e["loc"]], "msg": e["msg"]} for e in error.errors()]
         first = errors[0] if errors else {"loc": [], "msg": "The request is not valid."}
@@ -156,17 +167,17 @@ def _handle_errors(api: FastAPI) -> None:
         return JSONResponse({**problem.problem(), "errors": errors}, 422, media_type=PROBLEM_MEDIA_TYPE)
 
     @api.exception_handler(TimeoutError)
-    def too_slow(_: Request, __: TimeoutError) -> JSONResponse:
+    async def too_slow(_: Request, __: TimeoutError) -> JSONResponse:
         return problem_response(
             TooSlow(f"Nothing of the body came for {SILENCE_SECONDS:g} s.", hint="Send the request again.")
         )
 
     @api.exception_handler(RecursionError)
-    def too_deep(_: Request, __: RecursionError) -> JSONResponse:
+    async def too_deep(_: Request, __: RecursionError) -> JSONResponse:
         return problem_response(Invalid("The request is nested too deeply."))
 
     @api.exception_handler(HTTPException)
-    def by_framework(request: Request, error: HTTPException) -> JSONResponse:
+    async def by_framework(request: Request, error: HTTPException) -> JSONResponse:
         body = {
             "type": "about:blank",
             "title": error.detail,
@@ -182,8 +193,7 @@ def _handle_errors(api: FastAPI) -> None:
 
 def _allowed(request: Request) -> list[str]:
     """The methods that a path has; the framework names only those of its first route."""
-    every = chain(request.app.routes, *(feature.router.routes for feature in _FEATURES))
-    fitting = [r for r in every if isinstance(r, Route) and r.matches(request.scope)[0] is not Match.NONE]
+    fitting = [r for r in request.app.routes if isinstance(r, Route) and r.matches(request.scope)[0] is not Match.NONE]
     return sorted({method for r in fitting if r.path == fitting[0].path for method in r.methods or ()})
 
 
@@ -243,10 +253,46 @@ class BodyLimit:
         return min((limit for limit in limits if limit is not None), default=None)
 
 
-def _measure(scope: Scope, status: int, seconds: float) -> None:
+class RequestSpans:
+    """A span a request, where it is sampled; the access log then names its trace."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = [value.decode("latin-1") for name, value in scope["headers"] if name == b"traceparent"]
+        with tracing.root("HTTP", "server", given[:1]) as span:
+            if span is None:
+                await self._app(scope, receive, send)
+                return
+
+            async def noting(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    span.set_attribute("http.response.status_code", message["status"])
+                    if message["status"] >= 500:
+                        tracing.fail(span, str(message["status"]))
+                await send(message)
+
+            try:
+                with structlog.contextvars.bound_contextvars(trace_id=tracing.trace_id_of(span)):
+                    await self._app(scope, receive, noting)
+            finally:
+                method, route = _route_of(scope)
+                span.update_name(f"{method} {route}")
+                span.set_attributes({"http.request.method": method, "http.route": route})
+
+
+def _route_of(scope: Scope) -> tuple[str, str]:
     """By the route's template: paths and methods that callers make up must not each become a series."""
-    route = getattr(scope.get("route"), "path", "none")
     method = scope["method"] if scope["method"] in _METHODS else "other"
+    return method, getattr(scope.get("route"), "path", "none")
+
+
+def _measure(scope: Scope, status: int, seconds: float) -> None:
+    method, route = _route_of(scope)
     metrics.HTTP_SECONDS.labels(method, route, str(status)).observe(seconds)
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from pegasus import tracing
 from pegasus.access import service as access
 from pegasus.access.doorkeeper import Doorkeeper, Rates
 from pegasus.access.scopes import Scope
@@ -470,6 +471,7 @@ def build(settings: Settings, directory: Path, role: Role | None = None) -> Appl
     except BaseException:
         stores.close()
         raise
+    stop_tracing = tracing.start(settings.otlp_endpoint, settings.trace_ratio) if settings.otlp_endpoint else None
     if graph.lost_its_end:
         log.warning("bootstrap.graph_lost_its_end", next="It is made anew from the rows, by a job.")
         with relational.write() as tx:
@@ -531,6 +533,8 @@ def build(settings: Settings, directory: Path, role: Role | None = None) -> Appl
         if queue:
             queue.close()
         stores.close()
+        if stop_tracing:
+            stop_tracing()
 
     return Application(
         settings=settings,
@@ -538,7 +542,9 @@ def build(settings: Settings, directory: Path, role: Role | None = None) -> Appl
         files=files,
         signal=signal,
         workers=workers,
-        doorkeeper=Doorkeeper(relational, shared.limiter, rates),
+        doorkeeper=Doorkeeper(
+            relational, shared.limiter, rates, shared=role is not None or settings.database_url is not None
+        ),
         reaper=Reaper(relational, _chores(settings, purging=vectors.purges and graph.purges)),
         search=search,
         chat=ChatService(relational, search, ExtractiveAgent(embedder)),

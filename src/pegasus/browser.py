@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
@@ -21,11 +22,13 @@ from pegasus.web import problem_response
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 # Nothing that is answered here is a page, but for /docs: whatever a browser takes it for, it may load nothing.
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-}
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
+# No cache knows that X-API-Key decides who may have it.
+_HEADERS_OF_API = (*_HEADERS, (b"cache-control", b"no-store"))
 
 
 def guard(api: FastAPI, settings: Settings) -> None:
@@ -62,14 +65,15 @@ class HostGate:
         await self._app(scope, receive, send)
 
     def _is_ours(self, scope: Scope) -> bool:
-        given = Headers(scope=scope).getlist("host")
+        given = [value for name, value in scope["headers"] if name == b"host"]
         if len(given) != 1:
             return False
-        name = _bare(given[0])
+        name = _bare(given[0].decode("latin-1"))
         arrived_at = str((scope.get("server") or ("",))[0]).removeprefix("::ffff:")
         return "*" in self._names or name in self._names or (bool(name) and name == arrived_at)
 
 
+@lru_cache(maxsize=1_000)
 def _bare(host: str) -> str:
     """A host without its port and the brackets of an IPv6 address."""
     if host.count(":") > 1 and not host.startswith("["):
@@ -98,11 +102,10 @@ class BrowserHeaders:
 
         async def adding(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
-                    headers.setdefault(name, value)
-                if scope["path"].startswith("/v1/"):  # No cache knows that X-API-Key decides who may have it.
-                    headers.setdefault("Cache-Control", "no-store")
+                given = message["headers"]
+                names = {name for name, _ in given}
+                added = _HEADERS_OF_API if scope["path"].startswith("/v1/") else _HEADERS
+                message["headers"] = [*given, *(header for header in added if header[0] not in names)]
             await send(message)
 
         await self._app(scope, receive, adding)

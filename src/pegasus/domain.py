@@ -189,6 +189,7 @@ class Job:
     error: Mapping[str, Any] | None = None
     lease_owner: str | None = None
     started_at: float | None = None  # when its present or last attempt began
+    traceparent: str | None = None  # of the trace that asked for it, as W3C writes it
     crashes: int = 0  # attempts at the present step whose worker ended without an answer
 
 

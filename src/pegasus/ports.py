@@ -446,6 +446,8 @@ class ScaleInProtection(Protocol):
 class RateLimiter(Protocol):
     """Counts requests. It may forget; it then allows more, never less."""
 
+    at_once: bool  # Whether ``take`` waits for nothing, so that an event loop may call it.
+
     def take(self, subject: str, rate: Rate) -> Allowance:
         """Take one request of what ``subject`` has at this rate, if there is one left."""
         ...

@@ -27,6 +27,8 @@ _SERVER_TIER = (
     "VERTEX_AI_PROJECT_ID", "VERTEX_AI_LOCATION", "VERTEX_AI_AGENT_ENGINE_ID",
 )  # fmt: skip
 
+# Names that others gave; all further ones begin with PEGASUS_.
+_NOT_OURS = ("DATABASE_URL", "REDIS_URL", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _SECRET = (
     "DATABASE_URL", "REDIS_URL", "PEGASUS_KEY", "PEGASUS_OPERATOR_KEY", "PEGASUS_METRICS_TOKEN",
     "PEGASUS_VECTORS_URL", "PEGASUS_GRAPH_URL", "PEGASUS_FILES_URL", "PEGASUS_CACHE_URL",
@@ -173,6 +175,16 @@ class Settings(BaseSettings):
         default=None, min_length=16, description="Bearer token that opens /metrics; without one there is no /metrics."
     )
 
+    otlp_endpoint: str | None = Field(
+        default=None,
+        validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT",
+        description="Where traces go, over OTLP/gRPC, as http://127.0.0.1:4317; without one none are made."
+        " OTEL_EXPORTER_OTLP_HEADERS, OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES are taken from the environment.",
+    )
+    trace_ratio: float = Field(
+        default=0.05, ge=0, le=1, description="The share of requests and jobs that are traced when nobody asks for it."
+    )
+
     source_folders: str | None = Field(
         default=None,
         description="Folders, with commas between them, below which every key may add sources, not only the operator.",
@@ -239,9 +251,16 @@ class Settings(BaseSettings):
             raise ValueError("PostgreSQL needs the extra of the server tier: pip install 'pegasus[server]'")
         return value
 
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _of_http(cls, value: str | None) -> str | None:
+        if value and not re.fullmatch(r"https?://[^/@\s]+/?", value):
+            raise ValueError("it is not an address such as http://127.0.0.1:4317")
+        return value
+
     @field_validator(
-        "metrics_token", "operator_key", "database_url", "redis_url", "vectors_url", "graph_url", "files_url",
-        "cache_url", mode="before",
+        "otlp_endpoint", "metrics_token", "operator_key", "database_url", "redis_url", "vectors_url", "graph_url",
+        "files_url", "cache_url", mode="before",
     )  # fmt: skip
     @classmethod
     def _none_if_empty(cls, value: object) -> object:
@@ -377,6 +396,6 @@ def load_settings(**overrides: object) -> Settings:
 def _told(error: dict[str, Any]) -> str:
     """What is wrong with a setting and what it got; a key is never shown."""
     name = "_".join(map(str, error["loc"])).upper()
-    name = name if name in ("DATABASE_URL", "REDIS_URL") else f"PEGASUS_{name}"
+    name = name if name in _NOT_OURS else f"PEGASUS_{name}"
     got = "" if name in _SECRET else f" (it is {str(error['input'])[:100]!r})"
     return f"{name}: {error['msg']}{got}"

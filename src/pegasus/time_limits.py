@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
+from contextvars import copy_context
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from pegasus.errors import TimedOut
@@ -40,7 +42,8 @@ class LimitedCalls:
         """Hand a call to a thread. Raises ``TimedOut`` at once when every thread hangs."""
         self.check()
         future: Future[T] = Future()
-        self._calls.put((future, lambda: call(*args, **kwargs)))
+        # In the caller's context: what is logged and traced there is of its request.
+        self._calls.put((future, partial(copy_context().run, call, *args, **kwargs)))
         return future
 
     def result(self, future: Future[T], within_seconds: float | None = None) -> T:

@@ -341,6 +341,23 @@ class TestTheNetwork:
             postgres_server.send(signal.SIGCONT)
         assert count(store, "workspaces") == 2
 
+    def test_a_server_that_falls_silent_in_a_transaction_is_given_up_too(
+        self, store: PostgresRelationalStore, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(postgres_connection, "SILENCE_SECONDS", 0.5)
+        monkeypatch.setattr(postgres_connection, "ANSWER_SECONDS", 0.5)
+        begun = time.monotonic()
+        try:
+            with pytest.raises(Unavailable, match="fallen silent"), store.read() as tx:
+                assert tx.one("SELECT 1 AS n") == {"n": 1}
+                postgres_server.send(signal.SIGSTOP)
+                begun = time.monotonic()
+                tx.one("SELECT count(*) AS n FROM workspaces WHERE id <> :id", {"id": "none"})
+            assert time.monotonic() - begun < 10
+        finally:
+            postgres_server.send(signal.SIGCONT)
+        assert count(store, "workspaces") == 0
+
     def test_a_server_that_works_for_long_is_waited_for(
         self, store: PostgresRelationalStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:

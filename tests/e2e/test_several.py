@@ -15,6 +15,7 @@ import httpx
 import psycopg
 import pytest
 from agents import ecs_agent
+from collector import collecting
 from origins import Site, respond, web_site
 from postgresql import PostgresServer
 from redis_server import PASSWORD, RedisServer, redis_server
@@ -155,6 +156,27 @@ def test_what_one_process_accepts_a_second_indexes_and_a_third_answers(installat
     checked = installation.run("check", PEGASUS_URL=api.address, PEGASUS_KEY=OPERATOR_KEY)
     assert checked.returncode == 0, checked.stdout
     assert [part.end() for part in (worker, scheduler, api, other)] == [0, 0, 0, 0]
+
+
+def test_a_trace_goes_on_in_the_worker_and_a_revoked_key_opens_no_process(installation: Several) -> None:
+    with collecting() as collector:
+        tracing = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "50"}
+        api, other, *_ = installation.start("api", "api", "worker", "scheduler", **tracing, PEGASUS_TRACE_RATIO="0")
+        client = api.client()
+        made = client.call("POST", "/v1/keys", json={"name": "passing", "scope": "write"})
+        headers = {"X-API-Key": made["key"], "traceparent": f"00-{'0af7' * 8}-{'b7ad' * 4}-01"}
+        body = {"title": "A note", "text": "The lantern stands under the northern quay."}
+        added = httpx.post(f"{api.address}/v1/documents", json=body, headers=headers, timeout=30)
+        settled(client, [added.json()["job"]["id"]])
+        collector.named("POST /v1/documents")
+        job = collector.named("job ingest embed")
+        assert job.trace_id.hex() == "0af7" * 8
+        assert job.parent_span_id in {span.span_id for span in collector.spans}  # The write that added the document.
+
+        known = {"X-API-Key": made["key"]}
+        assert [httpx.get(f"{at.address}/v1/documents", headers=known).status_code for at in (api, other)] == [200, 200]
+        client.call("DELETE", f"/v1/keys/{made['id']}")
+        assert [httpx.get(f"{at.address}/v1/documents", headers=known).status_code for at in (other, api)] == [401, 401]
 
 
 def test_the_api_accepts_while_the_broker_is_away_and_workers_outlive_it(

@@ -40,6 +40,7 @@ class TestHealth:
             assert httpx.get(f"{address}/health").status_code == 200
 
 
+@pytest.mark.usefixtures("workspace_id")  # Without any the database would be taken for emptied.
 class TestReadiness:
     def test_names_each_dependency_with_its_latency(self, address: str) -> None:
         answer = httpx.get(f"{address}/ready")

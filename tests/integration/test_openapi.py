@@ -196,6 +196,7 @@ def test_every_operation_names_the_errors_that_all_can_have(operations: dict[str
             assert "422" in operation["responses"], name
 
 
+@pytest.mark.usefixtures("workspace_id")  # Without any the database would be taken for emptied.
 @pytest.mark.parametrize(("method", "path", "status"), ROUTES)
 def test_nothing_is_answered_without_a_valid_key(address: str, method: str, path: str, status: int) -> None:
     url = address + re.sub(r"\{\w+\}", "0198c3f2-6d3e-7c41-9b3a-0c1de87cd9d1", path)

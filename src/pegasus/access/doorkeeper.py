@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import threading
 import time
 from dataclasses import dataclass
 from math import ceil
@@ -19,6 +20,10 @@ from pegasus.ports import RateLimiter, RelationalStore
 
 log = structlog.get_logger(__name__)
 
+# For so long a key that was looked up is known without asking again. What revokes keys waits as long where other
+# processes have the same rows, so that a revocation that was answered holds everywhere.
+_REMEMBERED_SECONDS = 1.0
+_MOST_REMEMBERED = 10_000
 # How exact "last used" is; more would make every read a write.
 _LAST_USED_SECONDS = 60.0
 _FAILURES = Rate(60, "minute")
@@ -42,44 +47,96 @@ class Admission:
     allowance: Allowance  # Not granted: the key is right, but it has asked too often.
 
 
-class Doorkeeper:
-    """Turns the key of a request into who is asking."""
+@dataclass(frozen=True, slots=True)
+class _Known:
+    key: ApiKey
+    principal: Principal
+    until: float  # by the monotonic clock
 
-    def __init__(self, relational: RelationalStore, limiter: RateLimiter, rates: Rates) -> None:
-        self._relational, self._limiter, self._rates = relational, limiter, rates
+
+class Doorkeeper:
+    """Turns the key of a request into who is asking. ``shared``: other processes have the same rows."""
+
+    def __init__(
+        self, relational: RelationalStore, limiter: RateLimiter, rates: Rates, *, shared: bool = False
+    ) -> None:
+        self._relational, self._limiter, self._rates, self._shared = relational, limiter, rates, shared
         self._touched: dict[str, float] = {}
+        self._known: dict[str, _Known] = {}
+        self._forgotten = 0
+        self._lock = threading.Lock()
+
+    def admit_at_once(self, secret: str | None) -> Admission | None:
+        """As ``admit``, for an event loop: None where that would have to wait for a store."""
+        if not secret or not self._limiter.at_once:
+            return None
+        known = self._remembered(_digest(secret))
+        if known is None or self._is_use_due(known.key):
+            return None
+        return self._admission(known)
 
     def admit(self, secret: str | None, address: str) -> Admission:
         """Raises ``Unauthorized``; the reason does not tell an unknown key from a revoked or an expired one.
 
         A key is looked for however often its sender has failed before: a valid one is never locked out.
         """
-        key = self._find(secret)
-        if key is None:
+        known = self._find(secret)
+        if known is None:
             self._count_failure(address)
             raise Unauthorized("The API key is not valid.", hint="Create one with: pegasus keys create NAME")
-        principal = Principal(
-            key.id, key.workspace_id, key.scope, key.expires_at, key.rate_limit, key.max_body_bytes
-        )  # fmt: skip
-        allowance = self._limiter.take(f"key:{key.id}", key.rate_limit or self._rates.requests)
-        if allowance.granted:
-            self._note_use(key)
-        return Admission(principal, allowance)
+        admission = self._admission(known)
+        if admission.allowance.granted and self._is_use_due(known.key):
+            self._note_use(known.key)
+        return admission
+
+    def forget(self) -> None:
+        """To be called when keys were revoked, after the commit; they open nothing any more when this returns."""
+        with self._lock:
+            self._forgotten += 1
+            self._known.clear()
+        if self._shared:
+            time.sleep(_REMEMBERED_SECONDS)
+
+    def _admission(self, known: _Known) -> Admission:
+        rate = known.key.rate_limit or self._rates.requests
+        return Admission(known.principal, self._limiter.take(f"key:{known.key.id}", rate))
 
     def count_ask(self, principal: Principal) -> Allowance:
         """Questions cost more than other requests and have a limit of their own besides."""
         return self._limiter.take(f"asks:{principal.key_id}", self._rates.asks)
 
-    def _find(self, secret: str | None) -> ApiKey | None:
+    def _find(self, secret: str | None) -> _Known | None:
         if not secret:
             raise Unauthorized(
                 "No API key was sent.", hint="Send it in X-API-Key; pegasus keys show-local prints the local one."
             )
+        digest = _digest(secret)
+        return self._remembered(digest) or self._look_up(digest)
+
+    def _remembered(self, digest: str) -> _Known | None:
+        known = self._known.get(digest)
+        usable = known and known.until > time.monotonic() and known.key.is_usable(time.time())
+        return known if usable else None
+
+    def _look_up(self, digest: str) -> _Known | None:
+        # Counted from before the row was read; and what is forgotten meanwhile stays so.
+        until, forgotten = time.monotonic() + _REMEMBERED_SECONDS, self._forgotten
         with self._relational.read() as tx:
-            key = repository.find_key(tx, sha256_hex(secret.encode("utf-8", "surrogateescape")))
+            key = repository.find_key(tx, digest)
             if key is None:
                 service.check_installed(tx)
-        return key if key and key.is_usable(time.time()) else None
+        if key is None or not key.is_usable(time.time()):
+            return None
+        principal = Principal(
+            key.id, key.workspace_id, key.scope, key.expires_at, key.rate_limit, key.max_body_bytes
+        )  # fmt: skip
+        known = _Known(key, principal, until)
+        with self._lock:
+            if forgotten == self._forgotten:
+                if len(self._known) >= _MOST_REMEMBERED:
+                    self._known.clear()
+                self._known[digest] = known
+        return known
 
     def _count_failure(self, address: str) -> None:
         allowance = self._limiter.take(f"failures:{_network(address)}", self._rates.failures)
@@ -88,13 +145,17 @@ class Doorkeeper:
         if allowance.remaining == 0:
             log.warning("access.many_wrong_keys", address=address)
 
+    def _is_use_due(self, key: ApiKey) -> bool:
+        return time.time() - self._touched.get(key.id, 0.0) >= _LAST_USED_SECONDS
+
     def _note_use(self, key: ApiKey) -> None:
-        now = time.time()
-        if now - self._touched.get(key.id, 0.0) < _LAST_USED_SECONDS:
-            return
-        self._touched[key.id] = now
+        now = self._touched[key.id] = time.time()
         with self._relational.write(key.workspace_id, alone=False) as tx:
             repository.touch(tx, key.id, now)
+
+
+def _digest(secret: str) -> str:
+    return sha256_hex(secret.encode("utf-8", "surrogateescape"))
 
 
 def _network(address: str) -> str:

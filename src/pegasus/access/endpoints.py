@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 
 from pegasus.access import audit, service
 from pegasus.access.schemas import (
@@ -22,9 +22,9 @@ from pegasus.integrity import workspaces
 from pegasus.jobs.schemas import JobOut
 from pegasus.pagination import checked_cursor
 from pegasus.schemas import Cursor, Moment, PageOf, Sha256, seconds_of
-from pegasus.web import Admin, App, Operator, checked_id, problems
+from pegasus.web import Admin, App, Operator, Router, checked_id, problems
 
-router = APIRouter(prefix="/v1", tags=["access"])
+router = Router(prefix="/v1", tags=["access"])
 
 Limit = Annotated[int, Query(ge=1, le=200)]
 
@@ -52,9 +52,10 @@ def list_keys(app: App, caller: Admin, cursor: Cursor = None, limit: Limit = 50)
 
 @router.delete("/keys/{key_id}", status_code=204, responses=problems(404, 422))
 def revoke_key(app: App, caller: Admin, key_id: str) -> Response:
-    """From now on the key opens nothing."""
+    """When this answers the key opens nothing any more, which takes a second where several processes serve."""
     with app.relational.write(caller.workspace_id) as tx:
         service.revoke_key(tx, caller, checked_id(key_id, "key"))
+    app.doorkeeper.forget()
     return Response(status_code=204)
 
 
@@ -109,6 +110,7 @@ def erase_workspace(app: App, caller: Operator, workspace_id: str, response: Res
     """
     with app.relational.write() as tx:
         job = workspaces.accept(tx, caller, checked_id(workspace_id, "workspace"))
+    app.doorkeeper.forget()
     app.signal.notify(job.lane)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return JobAccepted(job=JobOut.of(job))

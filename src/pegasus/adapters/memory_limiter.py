@@ -14,6 +14,8 @@ _MAX_SUBJECTS = 10_000
 class InMemoryRateLimiter:
     """Token buckets, kept as the time at which each is full again (the generic cell rate algorithm, ITU-T I.371)."""
 
+    at_once = True
+
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()

@@ -33,6 +33,8 @@ _TAKE_SHA1 = hashlib.sha1(_TAKE.encode(), usedforsecurity=False).hexdigest()
 class RedisRateLimiter:
     """Where Redis does not answer, ``otherwise`` counts; then a subject has its rate in each process."""
 
+    at_once = False
+
     def __init__(self, redis: RedisConnection, otherwise: RateLimiter) -> None:
         self._redis, self._otherwise = redis, otherwise
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import Depends, Header, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from pegasus.access.service import Reply, note, once, recall, remember
@@ -29,9 +29,9 @@ from pegasus.pagination import checked_cursor
 from pegasus.ports import Transaction
 from pegasus.schemas import Cursor, PageOf
 from pegasus.search.schemas import PassageOut
-from pegasus.web import App, Reader, Writer, checked_id, counted_ask, event, problems, stream, wants_events
+from pegasus.web import App, Reader, Router, Writer, checked_id, counted_ask, event, problems, stream, wants_events
 
-router = APIRouter(prefix="/v1", tags=["answers"])
+router = Router(prefix="/v1", tags=["answers"])
 
 IdempotencyKey = Annotated[
     str | None,

@@ -6,8 +6,7 @@ import asyncio
 from contextlib import suppress
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request, Response
-from fastapi.concurrency import run_in_threadpool
+from fastapi import Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import TypeAdapter, ValidationError
 from starlette.datastructures import FormData, UploadFile
@@ -26,9 +25,10 @@ from pegasus.pagination import checked_cursor
 from pegasus.ports import Transaction
 from pegasus.schemas import Cursor, PageOf
 from pegasus.sources import service as sources
-from pegasus.web import App, Reader, Writer, checked_id, problems
+from pegasus.threads import on_thread
+from pegasus.web import App, Reader, Router, Writer, checked_id, problems
 
-router = APIRouter(prefix="/v1/documents", tags=["documents"])
+router = Router(prefix="/v1/documents", tags=["documents"])
 
 _METADATA = TypeAdapter(dict[str, Any])
 
@@ -83,10 +83,10 @@ async def add_document(
     content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if content_type == "multipart/form-data":
         async with request.form(max_files=1, max_fields=100) as form:
-            reply = await run_in_threadpool(_add_upload, app, caller, form, idempotency_key)
+            reply = await on_thread(_add_upload, app, caller, form, idempotency_key)
     elif content_type in ("application/json", ""):
         body = await request.body()
-        reply = await run_in_threadpool(_add_text, app, caller, body, idempotency_key)
+        reply = await on_thread(_add_text, app, caller, body, idempotency_key)
     else:
         raise UnsupportedFormat(
             f"The request's content type is {content_type[:100]!r}.", hint="Send JSON, or multipart/form-data."
@@ -208,23 +208,23 @@ async def add_batch(request: Request, app: App, caller: Writer, idempotency_key:
         raise UnsupportedFormat(
             f"The request's content type is {content_type[:100]!r}.", hint="Send application/x-ndjson."
         )
-    if idempotency_key and (known := await run_in_threadpool(_known_batch, app, caller, idempotency_key)):
+    if idempotency_key and (known := await on_thread(_known_batch, app, caller, idempotency_key)):
         return known
-    batch = await run_in_threadpool(
+    batch = await on_thread(
         BatchIntake, app.relational, app.signal, caller.workspace_id, app.settings.max_text_characters, caller,
         app.settings.job_lease_seconds,
     )  # fmt: skip
     keeping = asyncio.create_task(_keep_open(batch, app.settings.job_lease_seconds / 3))
     try:
         async for block in request.stream():
-            await run_in_threadpool(batch.feed, block)
+            await on_thread(batch.feed, block)
     finally:
         keeping.cancel()
         # Also when the client goes away: what it sent is accepted.
-        job = await run_in_threadpool(batch.close)
+        job = await on_thread(batch.close)
     accepted = JobAccepted(job=JobOut.of(job))
     if idempotency_key:
-        await run_in_threadpool(_remember_batch, app, caller, idempotency_key, accepted)
+        await on_thread(_remember_batch, app, caller, idempotency_key, accepted)
     return accepted
 
 
@@ -232,7 +232,7 @@ async def _keep_open(batch: BatchIntake, period_seconds: float) -> None:
     while True:
         await asyncio.sleep(period_seconds)
         with suppress(Unavailable):  # The lease outlasts one failure; after more of them the batch is closed.
-            await run_in_threadpool(batch.keep_open)
+            await on_thread(batch.keep_open)
 
 
 def _known_batch(app: Application, caller: Principal, key: str) -> JobAccepted | None:

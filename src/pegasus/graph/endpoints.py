@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from pegasus.graph.schemas import EntitiesOut, EntityOut, FoundEntity, NeighbourhoodOut
 from pegasus.graph.service import MAX_DEPTH
-from pegasus.web import App, Reader, checked_id, problems
+from pegasus.web import App, Reader, Router, checked_id, problems
 
-router = APIRouter(prefix="/v1/graph/entities", tags=["graph"])
+router = Router(prefix="/v1/graph/entities", tags=["graph"])
 
 Limit = Annotated[int, Query(ge=1, le=200)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from pegasus.access.scopes import Principal, Scope
@@ -20,9 +20,9 @@ from pegasus.integrity.service import Report
 from pegasus.jobs.schemas import JobOut
 from pegasus.pagination import checked_cursor
 from pegasus.schemas import Cursor, PageOf
-from pegasus.web import Admin, App, Operator, checked_id, event, problems, stream, wants_events
+from pegasus.web import Admin, App, Operator, Router, checked_id, event, problems, stream, wants_events
 
-router = APIRouter(prefix="/v1", tags=["integrity"])
+router = Router(prefix="/v1", tags=["integrity"])
 
 
 @router.get("/integrity", responses=problems(422), response_model=IntegrityOut)

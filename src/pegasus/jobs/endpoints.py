@@ -8,8 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Annotated
 
-from fastapi import APIRouter, Query
-from fastapi.concurrency import run_in_threadpool
+from fastapi import Query
 from fastapi.responses import StreamingResponse
 
 from pegasus.access.service import note
@@ -20,9 +19,10 @@ from pegasus.jobs import service
 from pegasus.jobs.schemas import JobDetail, JobOut, JobsRetried
 from pegasus.pagination import checked_cursor
 from pegasus.schemas import Cursor, PageOf
-from pegasus.web import KEEP_ALIVE_SECONDS, App, Reader, Writer, checked_id, event, problems
+from pegasus.threads import on_thread
+from pegasus.web import KEEP_ALIVE_SECONDS, App, Reader, Router, Writer, checked_id, event, problems
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+router = Router(prefix="/v1/jobs", tags=["jobs"])
 
 _LOOK_SECONDS = 0.25
 _RESULTS_PAGE = 500
@@ -131,7 +131,7 @@ async def _events(app: Application, workspace_id: str, job_id: str) -> AsyncIter
     yield b": connected\n\n"
     seen, spoke = None, time.monotonic()
     while not app.stopping.is_set():
-        job = await run_in_threadpool(look)
+        job = await on_thread(look)
         if job != seen:
             seen, spoke = job, time.monotonic()
             yield event("done" if job.state.finished else "progress", job)

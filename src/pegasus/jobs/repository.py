@@ -13,7 +13,12 @@ from pegasus.ports import Row, Transaction
 _UNFINISHED = "('queued', 'running')"
 
 
+# Among the payload, in whose place the schema has no column for it.
+_TRACEPARENT = "traceparent"
+
+
 def job_from(row: Row) -> Job:
+    payload = json.loads(row["payload"])
     return Job(
         id=row["id"],
         workspace_id=row["workspace_id"],
@@ -29,7 +34,8 @@ def job_from(row: Row) -> Job:
         version=row["version"],
         parent_id=row["parent_id"],
         progress=json.loads(row["progress"]),
-        payload=json.loads(row["payload"]),
+        traceparent=payload.pop(_TRACEPARENT, None),
+        payload=payload,
         result=json.loads(row["result"]) if row["result"] else None,
         error=json.loads(row["error"]) if row["error"] else None,
         lease_owner=row["lease_owner"],
@@ -55,7 +61,7 @@ def insert(tx: Transaction, job: Job) -> None:
             "version": job.version,
             "parent_id": job.parent_id,
             "progress": json.dumps(job.progress),
-            "payload": json.dumps(job.payload),
+            "payload": json.dumps({**job.payload, **({_TRACEPARENT: job.traceparent} if job.traceparent else {})}),
             "now": job.created_at,
         },
     )

@@ -10,7 +10,7 @@ from enum import Enum
 from itertools import islice
 from typing import Any
 
-from pegasus import metrics
+from pegasus import metrics, tracing
 from pegasus.domain import Attempt, Job, JobState, Lane, Outcome
 from pegasus.errors import Conflict, NotFound, PegasusError, WorkerLost
 from pegasus.identifiers import first_id_at, new_id
@@ -68,6 +68,7 @@ def enqueue(
         version=version,
         parent_id=parent_id,
         payload=payload or {},
+        traceparent=tracing.traceparent(),
     )
     repository.insert(tx, job)
     return job

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import structlog
 
-from pegasus import metrics
+from pegasus import metrics, tracing
 from pegasus.domain import Job, JobState, Lane, Outcome
 from pegasus.errors import PegasusError, TimedOut, Unavailable, Unexpected
 from pegasus.identifiers import new_id
@@ -157,7 +157,13 @@ class Worker:
         first = jobs[0]
         self._alive_at = time.monotonic()
         try:
-            with metrics.timed(metrics.STEP_SECONDS.labels(first.kind, first.step)):
+            with (
+                metrics.timed(metrics.STEP_SECONDS.labels(first.kind, first.step)),
+                tracing.root(
+                    f"job {first.kind} {first.step}", "consumer", [job.traceparent for job in jobs],
+                    {"pegasus.job.id": first.id, "pegasus.job.count": len(jobs), "pegasus.job.attempt": first.attempts},
+                ),
+            ):  # fmt: skip
                 self._task(first.kind).run(jobs, self.owner)
         except Exception as error:  # noqa: BLE001 - whatever a job does, the worker goes on, and the job's row says it.
             if len(jobs) > 1:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import time
 
-from fastapi import APIRouter
-
 from pegasus.search.schemas import PassageOut, SearchIn, SearchOut
-from pegasus.web import App, Reader, problems
+from pegasus.web import App, Reader, Router, problems
 
-router = APIRouter(prefix="/v1/search", tags=["search"])
+router = Router(prefix="/v1/search", tags=["search"])
 
 
 @router.post("", responses=problems(422))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 
 import structlog
 
-from pegasus import metrics
+from pegasus import metrics, tracing
 from pegasus.domain import Filters, FoundPassage, Passage
 from pegasus.errors import Invalid, Unavailable
 from pegasus.ingestion import service as ingestion
@@ -149,8 +149,10 @@ class SearchService:
         ]
 
 
-def _stage(name: str) -> AbstractContextManager[None]:
-    return metrics.timed(metrics.SEARCH_SECONDS.labels(name))
+@contextmanager
+def _stage(name: str) -> Iterator[None]:
+    with metrics.timed(metrics.SEARCH_SECONDS.labels(name)), tracing.span(f"search.{name}"):
+        yield
 
 
 def _whole(passage: Passage) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 from fastapi.responses import JSONResponse
 
 from pegasus.access.scopes import Scope
@@ -20,9 +20,9 @@ from pegasus.ports import Transaction
 from pegasus.schemas import Cursor, PageOf
 from pegasus.sources import service
 from pegasus.sources.schemas import RunOut, SourceIn, SourceOut, SourceRemoved
-from pegasus.web import App, Reader, Writer, checked_id, problems
+from pegasus.web import App, Reader, Router, Writer, checked_id, problems
 
-router = APIRouter(prefix="/v1/sources", tags=["sources"])
+router = Router(prefix="/v1/sources", tags=["sources"])
 
 _SHOWN_ERRORS = 20
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hmac
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import PlainTextResponse, Response
 
 from pegasus.errors import NotFound
 from pegasus.metrics import MEDIA_TYPE
 from pegasus.usage import service
 from pegasus.usage.schemas import UsageOut
-from pegasus.web import App, Reader, problems
+from pegasus.web import App, Reader, Router, problems
 
-router = APIRouter()
+router = Router()
 
 
 @router.get("/v1/usage", tags=["usage"], responses=problems(401))
