@@ -18,6 +18,7 @@ from pegasus.jobs import service
 from pegasus.jobs.dispatcher import Dispatcher, measure, publish_due, publishing_what_is_due
 from pegasus.jobs.worker import LaneSettings, Worker
 from pegasus.ports import QueueLength
+from pegasus.telemetry import configure_logging
 
 
 class HeldQueue:
@@ -126,8 +127,12 @@ def test_the_log_tells_how_much_waits_and_for_how_long(bench: Bench) -> None:
     before, now = enqueue(bench, "probe"), enqueue(bench, "probe")
     with bench.store.write() as tx:
         tx.execute("UPDATE jobs SET run_after = run_after - 90 WHERE id = :id", {"id": before})
-    with capture_logs() as logged:
-        measure(bench.store)
+    configure_logging("info", "text")
+    try:
+        with capture_logs() as logged:
+            measure(bench.store)
+    finally:
+        configure_logging("warning", "text")
     (told,) = [entry for entry in logged if entry["event"] == "queue.measured"]
     assert told["waiting"] == 2, now
     assert 90 <= told["oldest_seconds"] < 150
