@@ -433,6 +433,30 @@ def test_a_check_during_imports_and_erasures_imagines_nothing(installation: Inst
         assert report["consistent"], report["differences"]
 
 
+def test_a_job_that_ends_between_the_graph_and_the_rows_is_no_fault(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document_id = installation.add_text(story(installation.random, 1))
+    facts = type(installation.graph).facts
+
+    def job_is(state: str) -> None:
+        with installation.application.relational.write() as tx:
+            tx.execute("UPDATE jobs SET state = :state WHERE document_id = :id", {"state": state, "id": document_id})
+
+    def lacking(graph: Any, workspace_id: str, one: str | None = None) -> Iterator[Any]:
+        yield from [fact for fact in facts(graph, workspace_id, one) if fact[1] != "passage"]
+
+    def as_of_before(graph: Any, workspace_id: str, one: str | None = None) -> Iterator[Any]:
+        yield from lacking(graph, workspace_id, one)
+        job_is("running" if one is None else "succeeded")
+
+    monkeypatch.setattr(type(installation.graph), "facts", as_of_before)
+    report = installation.check()
+    assert report["consistent"], report["differences"]
+    monkeypatch.setattr(type(installation.graph), "facts", lacking)
+    assert kinds(installation.check()) == {"graph:differs": 1}, "and without a job it is one"
+
+
 @pytest.mark.slow
 @pytest.mark.embedded("a file of the vectors' is removed")
 def test_vectors_that_chroma_has_lost_behind_its_count_are_noticed_and_made_again(tmp_path: Path) -> None:

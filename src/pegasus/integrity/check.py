@@ -382,10 +382,12 @@ class Check:
 
     def _compared(self, workspace_id: str, document_id: str) -> Iterator[Difference]:
         """Fact by fact, afresh: the sums may differ because something happened between them."""
+        with self.relational.read() as tx:
+            undecided = self._undecided(tx, workspace_id)
         found = Counter(self.graph.facts(workspace_id, document_id))
         with self.relational.read() as tx:
-            busy = repository.busy_documents(tx, workspace_id)
-            undecided = busy | repository.partly_indexed(tx, workspace_id)
+            # Before and after: a job that ends in between has changed what the graph was asked for.
+            undecided |= self._undecided(tx, workspace_id)
             wanted = Counter(repository.facts(tx, workspace_id, document_id))
             known = not repository.unknown(tx, "documents", [document_id])
         if not known or document_id in undecided:  # Without a row it is an orphan, which is told of as such.
@@ -397,6 +399,10 @@ class Check:
             yield Difference(
                 Kind.GRAPH_DIFFERS, workspace_id, document_id, passages, f"The graph says other things of: {names}."
             )
+
+    @staticmethod
+    def _undecided(tx: Transaction, workspace_id: str) -> set[str]:
+        return repository.busy_documents(tx, workspace_id) | repository.partly_indexed(tx, workspace_id)
 
     def _orphan_nodes(self, workspace_id: str, label: str, table: str) -> Iterator[Difference]:
         def still_there(workspace_id: str, ids: Sequence[str]) -> set[str]:
