@@ -16,6 +16,7 @@ from psycopg.rows import DictRow
 
 from pegasus.domain import Filters
 from pegasus.errors import Invalid
+from pegasus.filtering import passages_of
 from pegasus.identifiers import is_id
 from pegasus.ports import Parameters
 from pegasus.text.terms import terms as terms_of
@@ -271,18 +272,5 @@ def _any_of(phrases: Sequence[Sequence[str]]) -> str:
 def _filter_condition(workspace_id: str, filters: Filters) -> tuple[str, Parameters]:
     if not filters:
         return "", {}
-    clauses = ["d.workspace_id = :workspace_id"]
-    parameters: dict[str, object] = {"workspace_id": workspace_id}
-    if filters.tags:
-        parameters["tags"] = list(filters.tags)
-        clauses.append(
-            "d.id IN (SELECT document_id FROM document_tags WHERE workspace_id = :workspace_id AND tag = ANY(:tags))"
-        )
-    if filters.since is not None:
-        clauses.append("d.created_at >= :since")
-        parameters["since"] = filters.since
-    if filters.until is not None:
-        clauses.append("d.created_at < :until")
-        parameters["until"] = filters.until
-    inner = f"SELECT f.id FROM passages f JOIN documents d ON d.id = f.document_id WHERE {' AND '.join(clauses)}"
-    return f"AND passage_id IN ({inner})", parameters
+    passages, parameters = passages_of("id", workspace_id, filters)
+    return f"AND passage_id IN ({passages})", parameters

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from pegasus.domain import Filters
 from pegasus.errors import Invalid, Misconfigured, Unavailable
+from pegasus.filtering import passages_of
 from pegasus.identifiers import is_id
 from pegasus.migrations import BOOKKEEPING, state
 from pegasus.ports import Parameters, Progress, SchemaState, Table, referenced_first, unseen
@@ -365,20 +366,5 @@ def _hex(workspace_id: str) -> str:
 def _filter_condition(workspace_id: str, filters: Filters) -> tuple[str, Parameters]:
     if not filters:
         return "", {}
-    clauses = ["d.workspace_id = :workspace_id"]
-    parameters: dict[str, object] = {"workspace_id": workspace_id}
-    if filters.tags:
-        names = [f"tag{n}" for n in range(len(filters.tags))]
-        parameters.update(zip(names, filters.tags, strict=True))
-        marks = ", ".join(f":{name}" for name in names)
-        clauses.append(
-            f"d.id IN (SELECT document_id FROM document_tags WHERE workspace_id = :workspace_id AND tag IN ({marks}))"
-        )
-    if filters.since is not None:
-        clauses.append("d.created_at >= :since")
-        parameters["since"] = filters.since
-    if filters.until is not None:
-        clauses.append("d.created_at < :until")
-        parameters["until"] = filters.until
-    inner = f"SELECT f.seq FROM passages f JOIN documents d ON d.id = f.document_id WHERE {' AND '.join(clauses)}"
-    return f"AND rowid IN ({inner})", parameters
+    passages, parameters = passages_of("seq", workspace_id, filters)
+    return f"AND rowid IN ({passages})", parameters

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pegasus.domain import Chunk, Document, Entity, Filters, Link, Passage
+from pegasus.filtering import passages_of
 from pegasus.identifiers import new_id, sha256_hex
 from pegasus.ports import Row, Transaction, Vector
 
@@ -317,18 +318,7 @@ def passages(tx: Transaction, workspace_id: str, ids: Sequence[str]) -> dict[str
 
 def filtered_passages(tx: Transaction, workspace_id: str, filters: Filters) -> list[str]:
     """Ids of the passages of documents that have any of the tags and were created within the times."""
-    rows = tx.all(
-        "SELECT p.id FROM documents d JOIN passages p ON p.document_id = d.id WHERE d.workspace_id = :w"
-        " AND (:since IS NULL OR d.created_at >= :since) AND (:until IS NULL OR d.created_at < :until)"
-        + (
-            " AND d.id IN (SELECT document_id FROM document_tags WHERE workspace_id = :w"
-            f" AND tag IN ({_marks(filters.tags)}))"
-            if filters.tags
-            else ""
-        ),
-        {"w": workspace_id, "since": filters.since, "until": filters.until, **_named(filters.tags)},
-    )
-    return [row["id"] for row in rows]
+    return [row["id"] for row in tx.all(*passages_of("id", workspace_id, filters))]
 
 
 def embeddings(tx: Transaction, ids: Sequence[str]) -> dict[str, Vector]:
