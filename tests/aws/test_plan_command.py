@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from servers import REQUIRED
 
 from pegasus_aws.constructs.stack import because
 from pegasus_aws.environments import PRODUCTION
@@ -134,6 +135,8 @@ def test_checkov_finds_nothing_that_has_no_reason(name: str):
     try:
         found = check_with_checkov(system_of(ENVIRONMENTS[name], synthesise(ENVIRONMENTS[name])))
     except NotRun as why:
+        if REQUIRED:
+            pytest.fail(str(why))
         pytest.skip(str(why))
 
     assert found == []
