@@ -216,6 +216,7 @@ class TestJobs:
         result = served.run("jobs", "retry", failed["id"])
         assert (result.returncode, result.stdout) == (1, f"The job {failed['id']} is failed.\n")
 
+    @pytest.mark.embedded("it makes a job dead in the file of the rows")
     def test_that_are_dead_tell_of_their_attempts_and_are_all_retried_at_once(self, served: Library) -> None:
         failed = served.json("jobs", "list", "--state", "failed")["items"][-1]
         with closing(sqlite3.connect(served.data / "pegasus.sqlite3", timeout=10)) as rows, rows:

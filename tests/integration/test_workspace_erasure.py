@@ -429,6 +429,7 @@ class Killed(BaseException):
 STRIDE = 5 if ON_SERVERS else 1
 
 
+@pytest.mark.timeout(600)
 def test_it_goes_on_wherever_it_was_interrupted_and_still_tells_of_all(
     folder: Path, filled: tuple[Path, Tenant, Tenant], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

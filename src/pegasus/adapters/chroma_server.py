@@ -71,7 +71,7 @@ class ChromaServerVectorStore:
 
     def _call(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, *,
-        read: Callable[[Any], Any] = lambda content: content, timeout: httpx.Timeout | None = None,
+        read: Callable[[Any], Any] | None = None, timeout: httpx.Timeout | None = None,
     ) -> Any:  # fmt: skip
         """What ``read`` makes of the answer's JSON. Raises ``_Missing``, ``Unavailable``, ``Misconfigured`` as the
         constructor does."""
@@ -83,7 +83,7 @@ class ChromaServerVectorStore:
         if not answer.is_success:
             raise self._unavailable(f"it answers {answer.status_code}: {answer.text[:200]}")
         try:
-            return read(json.loads(answer.content))
+            return (read or _done)(json.loads(answer.content))
         except (ValueError, LookupError, TypeError) as error:
             raise self._unavailable("its answer was cut off, or is none of Chroma's") from error
 
@@ -271,10 +271,17 @@ class ChromaServerVectorStore:
             return
 
     def ping(self) -> None:
-        self._call("GET", "/api/v2/heartbeat", timeout=_ASKING_TIMEOUT)
+        self._call("GET", "/api/v2/heartbeat", read=itemgetter("nanosecond heartbeat"), timeout=_ASKING_TIMEOUT)
 
     def close(self) -> None:
         self._http.close()
+
+
+def _done(content: Any) -> None:
+    """What Chroma says of a change that it has made: nothing, or how much it deleted. What says anything else in its
+    place has changed nothing."""
+    if not isinstance(content, dict) or not content.keys() <= {"deleted"}:
+        raise TypeError(content)
 
 
 def _name_of(workspace_id: str, generation: str) -> str:

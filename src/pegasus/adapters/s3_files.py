@@ -94,7 +94,7 @@ class S3FileStore:
     def _write(self, key: str, source: ByteSource, max_bytes: int | None) -> tuple[str, int]:
         digest, size = hashlib.sha256(), 0
         with _passing_file() as file:
-            try:
+            with _kept():
                 while block := source.read(_BLOCK):
                     size += len(block)
                     if max_bytes is not None:
@@ -102,10 +102,6 @@ class S3FileStore:
                     digest.update(block)
                     file.write(block)
                 file.seek(0)
-            except OSError as error:
-                raise Unavailable(
-                    f"The file could not be stored: {error}.", hint="Check the free disk space."
-                ) from error
             with self._told(key):
                 obstore.put(self._store, key, file, use_multipart=size > _PART_BYTES, chunk_size=_PART_BYTES)
         return digest.hexdigest(), size
@@ -117,8 +113,10 @@ class S3FileStore:
                 if not is_file_key(key):  # Of another's making, if it is there at all.
                     raise FileNotFoundError(key)
                 for block in obstore.get(self._store, key).stream(min_chunk_size=_BLOCK):
-                    file.write(block)
-            file.flush()
+                    with _kept():  # A full disk here is no fault of the service.
+                        file.write(block)
+            with _kept():
+                file.flush()
             yield Path(file.name)
 
     def delete(self, key: str) -> None:
@@ -193,6 +191,17 @@ class _Refused(Unavailable):
 def _passing_file() -> Iterator[IO[bytes]]:
     with tempfile.NamedTemporaryFile(prefix="pegasus-") as file:
         yield file
+
+
+@contextmanager
+def _kept() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Unavailable(
+            f"The file could not be kept on this machine: {error}.",
+            hint="Check the free space of its folder for passing files (TMPDIR).",
+        ) from error
 
 
 def _check_size(size: int, max_bytes: int) -> None:
