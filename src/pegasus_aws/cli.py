@@ -58,6 +58,61 @@ def plan(
         raise typer.Exit(2)
 
 
+@app.command()
+def cost(
+    env: Env = "dev",
+    file: File = None,
+    what_if: Annotated[
+        list[str] | None,
+        typer.Option(help="Another value, as database.size=db.r6g.large, and what difference it makes; several times."),
+    ] = None,
+    usage: Annotated[
+        list[str] | None,
+        typer.Option(help="Another assumption about its use, as sent_gb=200; may be given several times."),
+    ] = None,
+    beside: Annotated[
+        str | None, typer.Option(help="Another environment to show beside it: its name, or its file.")
+    ] = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw it as bars into this file, an SVG.")] = None,
+    prices: Annotated[Path | None, typer.Option(help="A price book of your own.")] = None,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Ask AWS's price list first, with credentials, and keep its answers.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what an environment costs a month, line by line; needs no credentials."""
+    from pegasus_aws.cost.comparison import Comparison
+    from pegasus_aws.cost.report import print_comparison, print_estimate, print_refreshed
+    from pegasus_aws.cost.what_if import changed
+    from pegasus_aws.pictures.costs import draw
+    from pegasus_aws.plan.price import estimate_of
+    from pegasus_aws.plan.price import refresh as refresh_prices
+    from pegasus_aws.prices.book import book_for, load
+
+    environment = changed(_environment(env, file), [f"usage.{one}" for one in usage or []])
+    book = load(prices) if prices else book_for(environment.region)
+    if refresh:
+        refreshed = refresh_prices(environment, book)
+        print_refreshed(refreshed)
+        book = refreshed.book
+    found = estimate_of(environment, book)
+    others = []
+    if what_if:
+        others.append(Comparison(", ".join(what_if), found, estimate_of(changed(environment, what_if), book)))
+    if beside:
+        other = _environment(beside, Path(beside) if Path(beside).is_file() else None)
+        others.append(Comparison(other.name, found, estimate_of(other, book_for(other.region))))
+    if picture:
+        drawn = {environment.name: found, **{one.title: one.after for one in others}}
+        picture.write_text(draw(list(drawn.values()), list(drawn)), "utf-8")
+    if as_json:
+        print_json({**found.as_dict(), "compared": [one.as_dict() for one in others]})
+        return
+    print_estimate(found)
+    for one in others:
+        print_comparison(one)
+
+
 def _environment(env: str, file: Path | None) -> Environment:
     from pegasus_aws.environments import load, named
 
