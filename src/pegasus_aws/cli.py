@@ -84,7 +84,7 @@ def cost(
     from pegasus_aws.cost.comparison import Comparison
     from pegasus_aws.cost.report import print_comparison, print_estimate, print_refreshed
     from pegasus_aws.cost.what_if import changed
-    from pegasus_aws.pictures.costs import draw
+    from pegasus_aws.diagram.costs import draw
     from pegasus_aws.plan.price import estimate_of
     from pegasus_aws.plan.price import refresh as refresh_prices
     from pegasus_aws.prices.book import book_for, load

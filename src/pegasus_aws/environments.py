@@ -34,7 +34,7 @@ _EXAMPLE_DOMAINS = (".example", "example.com", "example.org", "example.net")  # 
 
 
 class _Values(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
 
 class Budget(_Values):

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Usage(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
     requests_per_second: float = Field(default=0.5, ge=0, description="To the balancer, each on its own connection.")
     received_gb: float = Field(default=5, ge=0, description="What is sent to the balancer: uploads.")
