@@ -89,6 +89,8 @@ def cost(
     from pegasus_aws.plan.price import refresh as refresh_prices
     from pegasus_aws.prices.book import book_for, load
 
+    if refresh and prices:
+        raise typer.BadParameter("--refresh is for the book that comes with Pegasus, not for one of your own.")
     environment = changed(_environment(env, file), [f"usage.{one}" for one in usage or []])
     book = load(prices) if prices else book_for(environment.region)
     if refresh:
@@ -103,14 +105,24 @@ def cost(
         other = _environment(beside, Path(beside) if Path(beside).is_file() else None)
         others.append(Comparison(other.name, found, estimate_of(other, book_for(other.region))))
     if picture:
-        drawn = {environment.name: found, **{one.title: one.after for one in others}}
-        picture.write_text(draw(list(drawn.values()), list(drawn)), "utf-8")
+        drawn = [found, *(one.after for one in others)]
+        _write(picture, draw(drawn, [environment.name, *(one.title for one in others)]))
     if as_json:
         print_json({**found.as_dict(), "compared": [one.as_dict() for one in others]})
         return
     print_estimate(found)
     for one in others:
         print_comparison(one)
+
+
+def _write(file: Path, text: str) -> None:
+    from pegasus.errors import Invalid
+
+    try:
+        file.write_text(text, "utf-8")
+    except OSError as error:
+        hint = "Name a file in a directory that is there."
+        raise Invalid(f"{file} cannot be written: {error}.", hint=hint) from error
 
 
 def _environment(env: str, file: Path | None) -> Environment:

@@ -41,6 +41,12 @@ class Budget(_Values):
     least_usd: float = Field(ge=0, description="An estimate below this has forgotten something.")
     most_usd: float = Field(gt=0, description="A plan that costs more a month may not be applied.")
 
+    @model_validator(mode="after")
+    def _in_order(self) -> Budget:
+        if self.least_usd > self.most_usd:
+            raise ValueError("least_usd is not above most_usd")
+        return self
+
 
 class Network(_Values):
     cidr: str = Field(default="10.20.0.0/16", description="Addresses of the network, a /16 that no peer of it uses.")

@@ -316,6 +316,17 @@ def test_the_command_prints_what_programs_and_people_need(tmp_path: Path):
     assert "Over the budget of 200 with database.size=db.r6g.large" in shown.stdout
 
 
+def test_what_cannot_be_written_or_read_is_told(tmp_path: Path):
+    done = run("aws", "cost", "--picture", str(tmp_path / "none" / "costs.svg"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
+
+    done = run("aws", "cost", "--refresh")
+    assert done.returncode == 2
+    assert "AWS_PROFILE" in done.stderr
+
+
 def test_a_plan_over_its_budget_may_not_be_applied(tmp_path: Path):
     file = tmp_path / "mine.toml"
     file.write_text('like = "dev"\nname = "mine"\n[database]\nsize = "db.r6g.large"\n')

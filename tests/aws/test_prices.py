@@ -141,6 +141,16 @@ def test_a_list_that_refuses_leaves_everything_as_it_was(shelf: Shelf):
     assert not cached("us-east-1").exists()
 
 
+def test_prices_that_cannot_be_kept_are_told(shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "file").write_text("Not a directory.")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+
+    with pytest.raises(Misconfigured, match="cannot be kept") as raised:
+        refresh(DEVELOPMENT, shipped())
+
+    assert "XDG_CACHE_HOME" in str(raised.value.hint)
+
+
 def test_without_credentials_a_refresh_says_that_they_are_missing(no_cache: None, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("pegasus_aws.plan.price.has_credentials", lambda: False)
 

@@ -16,7 +16,7 @@ def service(resource: Resource) -> Iterator[Charge]:
     """Its tasks for the whole month: those that are always there, and what is assumed above them."""
     task = resource.system.named(resource.stack, resource.properties["TaskDefinition"]["Ref"]).properties
     family = task["ContainerDefinitions"][0]["Name"]
-    count = _tasks(resource)
+    count = _tasks(resource, family)
     for tasks, factor in _shares(resource.properties.get("CapacityProviderStrategy", []), count):
         yield from _running(task, family, tasks * HOURS, factor)
     network = resource.properties["NetworkConfiguration"]["AwsvpcConfiguration"]
@@ -24,17 +24,16 @@ def service(resource: Resource) -> Iterator[Charge]:
         yield Charge("VPC", "public addresses of tasks", count * HOURS, "ipv4")
 
 
-def _tasks(resource: Resource) -> float:
+def _tasks(resource: Resource, family: str) -> float:
     if "DesiredCount" in resource.properties:
         return float(resource.properties["DesiredCount"])
     name = resource.properties["ServiceName"]
     scaled = {target.properties["ResourceId"].rpartition("/")[2]: target for target in _targets(resource)}
     limits = scaled[name].properties
-    above = (
-        resource.usage.workers_above_least
-        if "CapacityProviderStrategy" in resource.properties
-        else resource.usage.api_tasks_above_least
-    )
+    above = {
+        "backend-api": resource.usage.api_tasks_above_least,
+        "celery-worker": resource.usage.workers_above_least,
+    }[family]
     least, most = float(limits["MinCapacity"]), float(limits["MaxCapacity"])
     return min(least + above, most)
 

@@ -50,10 +50,21 @@ def refresh(environment: Environment, book: PriceBook) -> Refreshed:
         )
     missing = [item for _, item in estimate_of(environment, book).missing]
     done = refreshed(book, environment.region, missing, PriceList().products, today())
-    file = cached(environment.region)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(written(done.book), "utf-8")
+    _keep(done.book)
     return done
+
+
+def _keep(book: PriceBook) -> None:
+    """Whoever reads it meanwhile has the old one or the new one, whole."""
+    file = cached(book.region)
+    new = file.with_suffix(".new")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        new.write_text(written(book), "utf-8")
+        new.replace(file)
+    except OSError as error:
+        hint = "Name a directory that can be written to in XDG_CACHE_HOME."
+        raise Misconfigured(f"The prices cannot be kept in {file}: {error}.", hint=hint) from error
 
 
 def over_budget(found: Estimate) -> list[Finding]:

@@ -49,7 +49,7 @@ def _price(plan: Plan) -> None:
     most = ", ".join(f"{service} {usd:,.0f}" for service, usd in list(plan.estimate.by_service().items())[:4])
     console().print(
         f"{plan.estimate.monthly_usd:,.0f} USD a month ({most}, ...); the budget is {budget.least_usd:,.0f} to "
-        f"{budget.most_usd:,.0f}. All of it: pegasus aws cost."
+        f"{budget.most_usd:,.0f}, the prices of {plan.estimate.book.read}. All of it: pegasus aws cost."
     )
     for warning in plan.estimate.warnings:
         console().print(f"[yellow]{plain(warning)}[/]")
