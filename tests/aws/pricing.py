@@ -29,7 +29,7 @@ class Shelf:
             f"sku.term.{number}": {"beginRange": begin, "unit": "Hrs", "pricePerUnit": {"USD": f"{usd / ask.per:.10f}"}}
             for number, (usd, begin) in enumerate(zip(usds, begins, strict=True))
         }
-        product = {"productFamily": ask.family, "attributes": attributes, "sku": "sku"}
+        product = {**({"productFamily": ask.family} if ask.family else {}), "attributes": attributes, "sku": "sku"}
         self.products.append(
             {
                 "product": product,
@@ -50,7 +50,7 @@ class Shelf:
 
 
 def _has(product: dict[str, Any], filters: dict[str, str]) -> bool:
-    there = {"productFamily": product["product"]["productFamily"], **product["product"]["attributes"]}
+    there = {"productFamily": product["product"].get("productFamily"), **product["product"]["attributes"]}
     return all(there.get(name) == value for name, value in filters.items())
 
 

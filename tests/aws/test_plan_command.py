@@ -53,12 +53,14 @@ def test_a_plan_tells_what_would_be_built_and_that_it_may_be_applied(tmp_path: P
 
 def test_a_plan_that_may_not_be_applied_says_why_and_ends_with_2(tmp_path: Path):
     file = tmp_path / "mine.toml"
-    file.write_text('like = "production"\nname = "mine"\n[worker]\nmost = 100\n')
+    file.write_text('like = "production"\nname = "mine"\n[worker]\nmost = 100\n[cache]\nsize = "cache.r6g.large"\n')
 
     done = run("aws", "plan", "--file", str(file), "--no-checkov")
 
     assert done.returncode == 2
     assert "connection-budget" in done.stdout
+    assert "USD a month; the budget is 1,000." in done.stdout
+    assert "Next: Change size and replicas of broker and cache" in done.stdout
     assert "Next: Take a larger database.size" in done.stdout
     assert "may NOT be applied" in done.stdout
 

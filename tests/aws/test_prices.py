@@ -78,7 +78,8 @@ def test_a_refresh_takes_what_the_list_has_one_price_for_and_keeps_the_rest(shel
     book = shipped()
     shelf.put(book.prices[_NAT].ask, "us-east-1", 0.05)
     shelf.put(book.prices["nat.gb"].ask, "us-east-1", 0.06, prefix="USE1-")
-    shelf.put(replace(book.prices[_NAT].ask, usagetype="ShieldProtected-NatGateway-Hours"), "us-east-1", 9.0)
+    shelf.put(book.prices[_NAT].ask, "us-east-1", 9.0, prefix="TS-")
+    shelf.put(book.prices[_NAT].ask, "us-east-1", 9.0, prefix="USE1-ExtendedSupportYr3-")
     shelf.put(book.prices[_VCPU].ask, "us-east-1", 0.04, prefix="USE1-")
     shelf.put(book.prices[_VCPU].ask, "us-east-1", 0.05, prefix="USE1-")
     # What is free at first, and dearer by the million than by the piece.

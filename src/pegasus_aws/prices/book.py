@@ -29,8 +29,8 @@ class Ask:
     """How AWS's price list is asked for a row."""
 
     service: str
-    family: str
     usagetype: str  # Without what stands for the region before it.
+    family: str = ""  # Nothing for what the list has in no family.
     per: float = 1  # The list's price is for one; the row's for so many.
     region_field: str = "regionCode"  # Nothing for what costs the same everywhere.
     attributes: Mapping[str, str] = field(default_factory=dict)

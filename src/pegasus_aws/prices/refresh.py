@@ -14,8 +14,9 @@ Product = Mapping[str, Any]
 # (service, filters) -> the products that match all of them.
 Products = Callable[[str, Mapping[str, str]], Iterable[Product]]
 
-# Usage types begin with what stands for the region: USE1-, EU-, us-east-1-; in us-east-1 many begin with nothing.
-_REGION = r"(?:[A-Z]{2,4}\d{0,2}-|[a-z]{2}-[a-z]+-\d-)?"
+# Usage types begin with what stands for the region: USE1-, EU-, us-east-1-; in us-east-1 many begin with nothing. What
+# begins otherwise is something else: TS-LoadBalancerUsage, ShieldProtected-RuleV2, ExtendedSupportYr3-NodeUsage.
+_REGION = r"(?:[A-Z]{3}\d{1,2}-|EU-|[a-z]{2}-[a-z]+-\d-)?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,8 @@ def _new_rows(book: PriceBook, wanted: Sequence[str]) -> Iterator[Price]:
 
 
 def _filters(ask: Ask, region: str) -> dict[str, str]:
-    where = {ask.region_field: region} if ask.region_field else {}
-    return {"productFamily": ask.family, **where, **ask.attributes}
+    known = {"productFamily": ask.family, **({ask.region_field: region} if ask.region_field else {})}
+    return {name: value for name, value in known.items() if value} | dict(ask.attributes)
 
 
 def _prices(products: Iterable[Product], usagetype: str) -> Iterator[float]:
