@@ -92,26 +92,25 @@ def cost(
     if refresh and prices:
         raise typer.BadParameter("--refresh is for the book that comes with Pegasus, not for one of your own.")
     environment = changed(_environment(env, file), [f"usage.{one}" for one in usage or []])
-    book = load(prices) if prices else book_for(environment.region)
-    if refresh:
-        refreshed = refresh_prices(environment, book)
-        print_refreshed(refreshed)
-        book = refreshed.book
-    found = estimate_of(environment, book)
-    others = []
-    if what_if:
-        others.append(Comparison(", ".join(what_if), found, estimate_of(changed(environment, what_if), book)))
+    others = {", ".join(what_if): changed(environment, what_if)} if what_if else {}
     if beside:
         other = _environment(beside, Path(beside) if Path(beside).is_file() else None)
-        others.append(Comparison(other.name, found, estimate_of(other, book_for(other.region))))
+        others[other.name] = other
+    if refresh:
+        print_refreshed(refresh_prices(environment.region, [environment, *others.values()]))
+    own = load(prices) if prices else None
+    found = estimate_of(environment, own or book_for(environment.region))
+    compared = [
+        Comparison(title, found, estimate_of(one, own or book_for(one.region))) for title, one in others.items()
+    ]
     if picture:
-        drawn = [found, *(one.after for one in others)]
-        _write(picture, draw(drawn, [environment.name, *(one.title for one in others)]))
+        drawn = [found, *(one.after for one in compared)]
+        _write(picture, draw(drawn, [environment.name, *others]))
     if as_json:
-        print_json({**found.as_dict(), "compared": [one.as_dict() for one in others]})
+        print_json({**found.as_dict(), "compared": [one.as_dict() for one in compared]})
         return
     print_estimate(found)
-    for one in others:
+    for one in compared:
         print_comparison(one)
 
 

@@ -18,8 +18,9 @@ from pegasus_aws.cost.charges import RULES
 from pegasus_aws.cost.comparison import Comparison
 from pegasus_aws.cost.free import FREE
 from pegasus_aws.cost.what_if import changed
-from pegasus_aws.diagram.costs import draw
+from pegasus_aws.diagram import costs
 from pegasus_aws.environments import DEVELOPMENT, ENVIRONMENTS, PRODUCTION, Environment, with_values
+from pegasus_aws.plan import price
 from pegasus_aws.plan.findings import NotRun
 from pegasus_aws.plan.price import estimate_of, over_budget
 from pegasus_aws.plan.synthesis import synthesise
@@ -273,6 +274,13 @@ def test_a_price_that_is_not_known_leaves_the_budget_open_unless_the_rest_is_ove
     assert [one.rule for one in over_budget(cost_of(poor))] == ["budget"]
 
 
+def test_what_is_said_of_services_is_said_of_services_that_there_are(estimates: dict[str, Estimate]):
+    there = {service for found in estimates.values() for service in found.by_service()}
+
+    assert set(price._LEVERS) <= there
+    assert set(costs._COLOURS) <= there
+
+
 def test_a_promise_is_only_told_where_a_source_has_its_rate(estimates: dict[str, Estimate]):
     told = {one.service: one for one in estimates["production"].commitments()}
 
@@ -283,7 +291,7 @@ def test_a_promise_is_only_told_where_a_source_has_its_rate(estimates: dict[str,
 
 
 def test_the_picture_shows_each_estimate_and_its_budget(estimates: dict[str, Estimate]):
-    drawn = draw(list(estimates.values()), list(estimates))
+    drawn = costs.draw(list(estimates.values()), list(estimates))
 
     words = [element.text for element in ElementTree.fromstring(drawn).iter() if element.text]
     for name, found in estimates.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
@@ -9,11 +11,12 @@ from pathlib import Path
 
 import pytest
 from aws.pricing import Shelf, serving
+from aws.test_plan_command import run
 
 from pegasus.errors import Invalid, Misconfigured, Unavailable
 from pegasus_aws.environments import DEVELOPMENT, with_values
 from pegasus_aws.plan.price import estimate_of, refresh
-from pegasus_aws.prices.book import ASKED, PriceBook, book_for, cached, load, shipped, written
+from pegasus_aws.prices.book import ASKED, Ask, PriceBook, book_for, cached, load, shipped, written
 
 _NAT, _VCPU, _REQUESTS = "nat.hour", "fargate.x86.vcpu", "waf.requests"
 
@@ -85,7 +88,7 @@ def test_a_refresh_takes_what_the_list_has_one_price_for_and_keeps_the_rest(shel
     # What is free at first, and dearer by the million than by the piece.
     shelf.put(book.prices[_REQUESTS].ask, "us-east-1", 0.0, 0.7, prefix="USE1-", begins=("0", "100"))
 
-    done = refresh(DEVELOPMENT, book)
+    done = refresh(DEVELOPMENT.region, [])
 
     fresh = done.book.prices
     assert {item: now for item, _, now in done.changed} == {_NAT: 0.05, "nat.gb": 0.06, _REQUESTS: 0.7}
@@ -100,7 +103,7 @@ def test_a_refresh_takes_what_the_list_has_one_price_for_and_keeps_the_rest(shel
 def test_what_was_refreshed_holds_from_then_on(shelf: Shelf):
     shelf.put(shipped().prices[_NAT].ask, "us-east-1", 0.05)
 
-    refresh(DEVELOPMENT, shipped())
+    refresh(DEVELOPMENT.region, [])
 
     assert book_for("us-east-1").prices[_NAT].usd == 0.05
     assert book_for("eu-west-1") == shipped()
@@ -110,7 +113,7 @@ def test_another_region_has_its_own_prices_and_marks_those_that_are_not(shelf: S
     ours = with_values(DEVELOPMENT, {"region": "eu-west-1"})
     shelf.put(shipped().prices[_NAT].ask, "eu-west-1", 0.048, prefix="EU-")
 
-    refresh(ours, shipped())
+    refresh(ours.region, [ours])
 
     book = book_for("eu-west-1")
     assert (book.region, book.prices[_NAT].usd, book.prices[_NAT].verified) == ("eu-west-1", 0.048, True)
@@ -120,23 +123,46 @@ def test_another_region_has_its_own_prices_and_marks_those_that_are_not(shelf: S
 
 def test_a_size_without_a_row_is_asked_for_and_gets_one(shelf: Shelf):
     ours = with_values(DEVELOPMENT, {"database": {"size": "db.m7g.large"}})
-    like = shipped().prices["rds.db.t4g.micro"].ask
-    attributes = {**like.attributes, "instanceType": "db.m7g.large"}
-    shelf.put(replace(like, usagetype="InstanceUsage:db.m7g.large", attributes=attributes), "us-east-1", 0.168)
+    shelf.put(_of_size(shipped().prices["rds.db.t4g.micro"].ask, "db.m7g.large"), "us-east-1", 0.168)
 
     before = estimate_of(ours, shipped())
-    after = estimate_of(ours, refresh(ours, shipped()).book)
+    after = estimate_of(ours, refresh(ours.region, [DEVELOPMENT, ours]).book)
 
     assert before.missing == (("data/Database", "rds.db.m7g.large"),)
     assert after.missing == ()
     assert round(after.monthly_usd - before.monthly_usd, 2) == round(730 * 0.168, 2)
 
 
+def test_the_command_tells_what_changed_beside_the_estimate_and_keeps_it(shelf: Shelf, tmp_path: Path):
+    shelf.put(shipped().prices[_NAT].ask, "us-east-1", 0.05)
+    like = shipped().prices["ec2.t4g.small"].ask
+    shelf.put(_of_size(like, "t4g.large"), "us-east-1", 0.0672)
+    asking = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "XDG_CACHE_HOME": str(tmp_path)}
+    address = {"AWS_ENDPOINT_URL_PRICING": os.environ["AWS_ENDPOINT_URL_PRICING"]}
+
+    done = run("aws", "cost", "--refresh", "--json", "--what-if", "graph.size=t4g.large", **asking, **address)
+    again = run("aws", "cost", "--json", XDG_CACHE_HOME=str(tmp_path))
+
+    assert done.returncode == 0
+    assert "nat.hour: 0.05, was 0.045" in done.stderr
+    assert "ipv4 stays as it was: the list has none for it." in done.stderr
+    assert "ec2.t4g.large: 0.0672" in done.stderr
+    told = json.loads(done.stdout)
+    assert {line["source"].split()[0] for line in told["lines"] if line["price"] == _NAT} == {ASKED}
+    assert told["compared"][0]["difference_usd"] == 36.80  # 730 x (0.0672 - 0.0168)
+    assert json.loads(again.stdout)["monthly_usd"] == told["monthly_usd"]
+
+
+def _of_size(like: Ask, size: str) -> Ask:
+    usagetype = like.usagetype.replace(like.attributes["instanceType"], size)
+    return replace(like, usagetype=usagetype, attributes={**like.attributes, "instanceType": size})
+
+
 def test_a_list_that_refuses_leaves_everything_as_it_was(shelf: Shelf):
     shelf.refuses = True
 
     with pytest.raises(Unavailable, match="not authorized") as raised:
-        refresh(DEVELOPMENT, shipped())
+        refresh(DEVELOPMENT.region, [])
 
     assert "pricing:GetProducts" in str(raised.value.hint)
     assert not cached("us-east-1").exists()
@@ -147,7 +173,7 @@ def test_prices_that_cannot_be_kept_are_told(shelf: Shelf, tmp_path: Path, monke
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
 
     with pytest.raises(Misconfigured, match="cannot be kept") as raised:
-        refresh(DEVELOPMENT, shipped())
+        refresh(DEVELOPMENT.region, [])
 
     assert "XDG_CACHE_HOME" in str(raised.value.hint)
 
@@ -156,7 +182,7 @@ def test_without_credentials_a_refresh_says_that_they_are_missing(no_cache: None
     monkeypatch.setattr("pegasus_aws.plan.price.has_credentials", lambda: False)
 
     with pytest.raises(Misconfigured, match="credentials") as raised:
-        refresh(DEVELOPMENT, shipped())
+        refresh(DEVELOPMENT.region, [])
 
     assert "AWS_PROFILE" in str(raised.value.hint)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pegasus_aws.cost.estimate import Estimate
+from pegasus_aws.cost.estimates import Estimate
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from pegasus.printing import console, plain, table
 from pegasus_aws.cost.comparison import Comparison
-from pegasus_aws.cost.estimate import Estimate, Line
+from pegasus_aws.cost.estimates import Estimate, Line
 from pegasus_aws.prices.refresh import Refreshed
 
 
@@ -65,10 +65,14 @@ def _total(found: Estimate) -> None:
         out.print(f"Below the budget of {band}: it has forgotten something, or the budget may be smaller.")
     else:
         out.print(f"Within the budget of {band}.")
+    _doubts(found)
+
+
+def _doubts(found: Estimate) -> None:
     for missing in found.unpriced:
-        out.print(f"[red]Not in it[/]: {plain(missing)}.")
+        console().print(f"[red]Not in it[/]: {plain(missing)}.")
     for warning in found.warnings:
-        out.print(f"[yellow]{plain(warning)}[/]")
+        console().print(f"[yellow]{plain(warning)}[/]")
 
 
 def print_comparison(comparison: Comparison) -> None:
@@ -81,8 +85,7 @@ def print_comparison(comparison: Comparison) -> None:
     if not comparison.after.within_budget:
         most = comparison.after.environment.budget.most_usd
         console().print(f"[red]Over the budget of {most:,.0f}[/] with {plain(comparison.title)}.")
-    for missing in comparison.after.unpriced:
-        console().print(f"[red]Not in it[/]: {plain(missing)}.")
+    _doubts(comparison.after)
 
 
 def _compared(before: float, after: float) -> tuple[str, str, str]:

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from itertools import islice
 
-from pegasus_aws.cost.estimate import Estimate
+from pegasus_aws.cost.estimates import Estimate
 from pegasus_aws.diagram.svg import (
     AMBER,
     BLUE,

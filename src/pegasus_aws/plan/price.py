@@ -14,7 +14,7 @@ from pegasus_aws.cost.charges import Json
 from pegasus_aws.environments import Environment
 from pegasus_aws.plan.findings import Finding, NotRun
 from pegasus_aws.plan.synthesis import synthesise
-from pegasus_aws.prices.book import PriceBook, cached, written
+from pegasus_aws.prices.book import PriceBook, book_for, cached, written
 from pegasus_aws.prices.refresh import Refreshed, refreshed
 
 # What to change where a service costs too much.
@@ -41,15 +41,19 @@ def today() -> date:
     return datetime.now(UTC).date()
 
 
-def refresh(environment: Environment, book: PriceBook) -> Refreshed:
-    """Newer prices of the environment's region, kept for the next time. Raises ``Misconfigured``, ``Unavailable``."""
+def refresh(region: str, wanted: Sequence[Environment]) -> Refreshed:
+    """Newer prices of a region, of sizes too that only these environments have; they are kept for the next time.
+
+    Raises ``Misconfigured``, and ``Unavailable`` when the list does not answer.
+    """
     if not has_credentials():
         raise Misconfigured(
             "AWS's price list answers only those who have credentials, and there are none.",
             hint="Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; pegasus aws cost needs none.",
         )
-    missing = [item for _, item in estimate_of(environment, book).missing]
-    done = refreshed(book, environment.region, missing, PriceList().products, today())
+    book = book_for(region)
+    missing = {item for one in wanted for _, item in estimate_of(one, book).missing}
+    done = refreshed(book, region, sorted(missing), PriceList().products, today())
     _keep(done.book)
     return done
 
