@@ -146,10 +146,14 @@ def test_sums_by_service_and_by_stack_are_the_total(name: str, estimates: dict[s
 
 @_FEW
 @given(environments())
-def test_every_resource_of_any_environment_is_priced_or_free_for_a_reason(one: Environment):
+def test_every_resource_of_any_environment_is_priced_or_free_for_a_reason(
+    estimates: dict[str, Estimate], one: Environment
+):
     found = cost_of(one)
 
     assert found.unknown == ()
+    beside = Comparison("beside", estimates["dev"], found)
+    assert round(sum(beside.as_dict()["differences"].values()), 2) == beside.difference_usd
     assert {item.rpartition(".")[2] for _, item in found.missing} <= {"2xlarge", "large"}  # Sizes without a row.
     assert round(sum(found.by_stack().values()), 2) == found.monthly_usd == round(sum(found.by_service().values()), 2)
 

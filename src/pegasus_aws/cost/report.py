@@ -14,13 +14,11 @@ from pegasus_aws.prices.refresh import Refreshed
 def print_estimate(found: Estimate) -> None:
     out = console()
     out.print(f"[bold]Pegasus {found.environment.name}[/] in {found.environment.region}, USD a month")
-    lines = table("stack", "service", "what", "quantity", "unit", "x unit price", "USD", "price from")
+    lines = table("stack", "service", "what", "quantity x unit price", "USD", "price from")
     for line in found.lines:
-        price = f"{line.price.usd:g}" + (f" x {line.factor.factor:g}" if line.factor else "")
-        lines.add_row(
-            line.stack, line.service, plain(line.what), f"{line.quantity:,.2f}", line.price.unit, price,
-            f"{line.monthly_usd:,.2f}", _source(line),
-        )  # fmt: skip
+        times = f"{round(line.quantity, 3):,.10g} {line.price.unit} x {line.price.usd:g}"
+        times += f" x {line.factor.factor:g}" if line.factor else ""
+        lines.add_row(line.stack, line.service, plain(line.what), times, f"{line.monthly_usd:,.2f}", _source(line))
     out.print(lines)
     _sums("by service", found.by_service(), found.monthly_usd)
     _sums("by stack", found.by_stack(), found.monthly_usd)
