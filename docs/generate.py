@@ -19,7 +19,7 @@ from annotated_types import Ge, Gt, Le
 from pydantic import BaseModel
 
 from docs.pictures import benchmarks, house
-from docs.reference.costs import costs_page
+from docs.reference.costs import costs_page, costs_picture
 from docs.reference.http import http_page
 from docs.reference.markdown import MARK, Json, code, prose, table
 from pegasus import errors, migrations
@@ -30,11 +30,7 @@ from pegasus.migrations import lint
 from pegasus.settings import Settings
 from pegasus.text import epub, formats, html, mail, markdown, records
 from pegasus_aws.cli import app as aws_cli
-from pegasus_aws.cost import Estimate
-from pegasus_aws.diagram import costs
-from pegasus_aws.environments import ENVIRONMENTS, PRODUCTION, Google, Neo4j
-from pegasus_aws.plan.price import estimate_of
-from pegasus_aws.prices.book import shipped
+from pegasus_aws.environments import PRODUCTION, Google, Neo4j
 
 ROOT = Path(__file__).parents[1]
 
@@ -75,7 +71,6 @@ def generated(results: Path) -> dict[str, str]:
     # The defaults without the environment: a page must not depend on whose machine writes it.
     stand_in = SimpleNamespace(settings=Settings.model_construct())
     api = create_api(cast("Application", stand_in)).openapi()
-    estimates = _estimates()
     pages = {
         "reference/cli.md": cli_page(),
         "reference/http.md": http_page(api),
@@ -85,21 +80,15 @@ def generated(results: Path) -> dict[str, str]:
         "reference/errors.md": errors_page(),
         "reference/formats.md": formats_page(),
         "reference/schema.md": schema_page(),
-        "reference/costs.md": costs_page(estimates),
+        "reference/costs.md": costs_page(),
+        "pictures/costs.svg": costs_picture(),
         "pictures/house.svg": house.draw(ROOT / "src/pegasus"),
-        "pictures/costs.svg": costs.draw(estimates, list(ENVIRONMENTS)),
     }
     if results.is_file():
         measured = json.loads(results.read_text("utf-8"))
         pages["reference/benchmarks.md"] = benchmarks_page(measured)
         pages["pictures/benchmarks.svg"] = benchmarks.draw(measured)
     return pages
-
-
-def _estimates() -> list[Estimate]:
-    """By the book that comes with Pegasus, as of the day on which it was read: the page changes with nothing else."""
-    book = shipped()
-    return [estimate_of(environment, book, day=book.read) for environment in ENVIRONMENTS.values()]
 
 
 def cli_page() -> str:

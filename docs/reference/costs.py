@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 from docs.reference.markdown import MARK, code, table
 from pegasus_aws.cost import Estimate
+from pegasus_aws.diagram.costs import draw
+from pegasus_aws.environments import ENVIRONMENTS
+from pegasus_aws.plan.price import estimate_of
+from pegasus_aws.prices.book import shipped
+
+_BOOK = "../../src/pegasus_aws/prices/us-east-1.toml"
 
 
-def costs_page(estimates: Sequence[Estimate]) -> str:
+def costs_picture() -> str:
+    return draw(_estimates(), list(ENVIRONMENTS))
+
+
+def costs_page() -> str:
+    estimates = _estimates()
     book = estimates[0].book
     head = (
         "# What it costs on AWS\n\n"
@@ -24,7 +36,11 @@ def costs_page(estimates: Sequence[Estimate]) -> str:
     return (MARK + head + "".join(map(_environment, estimates)) + foot).rstrip("\n") + "\n"
 
 
-_BOOK = "../../src/pegasus_aws/prices/us-east-1.toml"
+@cache
+def _estimates() -> list[Estimate]:
+    """By the book that comes with Pegasus, as of the day on which it was read: the page changes with nothing else."""
+    book = shipped()
+    return [estimate_of(environment, book, day=book.read) for environment in ENVIRONMENTS.values()]
 
 
 def _environment(found: Estimate) -> str:

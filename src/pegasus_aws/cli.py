@@ -31,34 +31,6 @@ def root() -> None:
 
 
 @app.command()
-def plan(
-    env: Env = "dev",
-    file: File = None,
-    checkov: Annotated[
-        bool, typer.Option(help="Run checkov too, from an environment of its own that is made at the first time.")
-    ] = True,
-    out: Annotated[Path | None, typer.Option(help="Write the templates into this directory.")] = None,
-    show_exceptions: Annotated[
-        bool, typer.Option("--exceptions", help="Show what departs from a rule, and the reason that is given.")
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Show what would be built and what is wrong with it; exit 2 when it may not be applied."""
-    from pegasus_aws.plan.planner import make_plan
-    from pegasus_aws.plan.report import print_plan, write_templates
-
-    made = make_plan(_environment(env, file), with_checkov=checkov)
-    if out is not None:
-        write_templates(made, out)
-    if as_json:
-        print_json(made.as_dict())
-    else:
-        print_plan(made, with_exceptions=show_exceptions)
-    if not made.may_be_applied:
-        raise typer.Exit(2)
-
-
-@app.command()
 def cost(
     env: Env = "dev",
     file: File = None,
@@ -84,7 +56,7 @@ def cost(
     from pegasus_aws.cost.comparison import Comparison
     from pegasus_aws.cost.report import print_comparison, print_estimate, print_refreshed
     from pegasus_aws.cost.what_if import changed
-    from pegasus_aws.diagram.costs import draw
+    from pegasus_aws.diagram.costs import draw, write
     from pegasus_aws.plan.price import estimate_of
     from pegasus_aws.plan.price import refresh as refresh_prices
     from pegasus_aws.prices.book import book_for, load
@@ -104,8 +76,7 @@ def cost(
         Comparison(title, found, estimate_of(one, own or book_for(one.region))) for title, one in others.items()
     ]
     if picture:
-        drawn = [found, *(one.after for one in compared)]
-        _write(picture, draw(drawn, [environment.name, *others]))
+        write(draw([found, *(one.after for one in compared)], [environment.name, *others]), picture)
     if as_json:
         print_json({**found.as_dict(), "compared": [one.as_dict() for one in compared]})
         return
@@ -114,14 +85,32 @@ def cost(
         print_comparison(one)
 
 
-def _write(file: Path, text: str) -> None:
-    from pegasus.errors import Invalid
+@app.command()
+def plan(
+    env: Env = "dev",
+    file: File = None,
+    checkov: Annotated[
+        bool, typer.Option(help="Run checkov too, from an environment of its own that is made at the first time.")
+    ] = True,
+    out: Annotated[Path | None, typer.Option(help="Write the templates into this directory.")] = None,
+    show_exceptions: Annotated[
+        bool, typer.Option("--exceptions", help="Show what departs from a rule, and the reason that is given.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what would be built and what is wrong with it; exit 2 when it may not be applied."""
+    from pegasus_aws.plan.planner import make_plan
+    from pegasus_aws.plan.report import print_plan, write_templates
 
-    try:
-        file.write_text(text, "utf-8")
-    except OSError as error:
-        hint = "Name a file in a directory that is there."
-        raise Invalid(f"{file} cannot be written: {error}.", hint=hint) from error
+    made = make_plan(_environment(env, file), with_checkov=checkov)
+    if out is not None:
+        write_templates(made, out)
+    if as_json:
+        print_json(made.as_dict())
+    else:
+        print_plan(made, with_exceptions=show_exceptions)
+    if not made.may_be_applied:
+        raise typer.Exit(2)
 
 
 def _environment(env: str, file: Path | None) -> Environment:
