@@ -52,11 +52,16 @@ class System:
 
     def resources(self) -> Iterator[Resource]:
         for stack, template in self.templates.items():
-            for name, found in template["Resources"].items():
-                yield Resource(stack, name, found["Type"], found.get("Properties", {}), self)
+            for name in template["Resources"]:
+                yield self.named(stack, name)
 
     def of(self, kind: str) -> Sequence[Resource]:
-        return [one for one in self.resources() if one.type == kind]
+        return [
+            self.named(stack, name)
+            for stack, template in self.templates.items()
+            for name, found in template["Resources"].items()
+            if found["Type"] == kind
+        ]
 
     def named(self, stack: str, name: str) -> Resource:
         found = self.templates[stack]["Resources"][name]

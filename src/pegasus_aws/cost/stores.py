@@ -86,10 +86,10 @@ def second_line(resource: Resource) -> Iterator[Charge]:
     """Of whatever store the plan takes, by its tag."""
     (rule,) = resource.properties["BackupPlan"]["BackupPlanRule"]
     held = partial(_held, resource, days=rule["Lifecycle"]["DeleteAfterDays"])
-    usage, there = resource.usage, {one.type for one in resource.system.resources()}
+    usage = resource.usage
     yield Charge("AWS Backup", "of the database", held(usage.database_gb), "rds.backup")
     yield Charge("AWS Backup", "of Chroma's directory", held(usage.vectors_gb), "efs.backup")
-    if "AWS::Neptune::DBCluster" in there:
+    if resource.system.of("AWS::Neptune::DBCluster"):
         yield Charge("AWS Backup", "of the graph", held(usage.graph_gb), "neptune.backup")
     else:
         yield Charge("AWS Backup", "of the graph's disk", held(usage.graph_gb), "ebs.snapshot")
