@@ -158,6 +158,15 @@ def test_every_resource_of_any_environment_is_priced_or_free_for_a_reason(
     assert round(sum(found.by_stack().values()), 2) == found.monthly_usd == round(sum(found.by_service().values()), 2)
 
 
+def test_every_row_of_the_book_is_a_size_or_used(estimates: dict[str, Estimate]):
+    other = with_values(DEVELOPMENT, {"architecture": "ARM64", "network": {"nat_gateways": 0},
+                                      "database": {"multi_az": True}, "usage": {"database_gb": 500}})  # fmt: skip
+    used = {line.price.item for found in (*estimates.values(), cost_of(other)) for line in found.lines}
+
+    sizes = ("rds.db.", "valkey.cache.", "ec2.")
+    assert [item for item in BOOK.prices if item not in used and not item.startswith(sizes)] == []
+
+
 def test_a_type_that_nobody_has_priced_is_told(templates: dict[str, dict[str, dict[str, object]]]):
     planted = json.loads(json.dumps(templates["dev"]))
     planted["data"]["Resources"]["Lake"] = {"Type": "AWS::Redshift::Cluster", "Properties": {}}
