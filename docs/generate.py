@@ -19,6 +19,7 @@ from annotated_types import Ge, Gt, Le
 from pydantic import BaseModel
 
 from docs.pictures import benchmarks, house
+from docs.reference.costs import costs_page, costs_picture
 from docs.reference.http import http_page
 from docs.reference.markdown import MARK, Json, code, prose, table
 from pegasus import errors, migrations
@@ -79,6 +80,8 @@ def generated(results: Path) -> dict[str, str]:
         "reference/errors.md": errors_page(),
         "reference/formats.md": formats_page(),
         "reference/schema.md": schema_page(),
+        "reference/costs.md": costs_page(),
+        "pictures/costs.svg": costs_picture(),
         "pictures/house.svg": house.draw(ROOT / "src/pegasus"),
     }
     if results.is_file():

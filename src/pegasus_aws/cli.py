@@ -31,6 +31,61 @@ def root() -> None:
 
 
 @app.command()
+def cost(
+    env: Env = "dev",
+    file: File = None,
+    what_if: Annotated[
+        list[str] | None,
+        typer.Option(help="Another value, as database.size=db.r6g.large, and what difference it makes; several times."),
+    ] = None,
+    usage: Annotated[
+        list[str] | None,
+        typer.Option(help="Another assumption about its use, as sent_gb=200; may be given several times."),
+    ] = None,
+    beside: Annotated[
+        str | None, typer.Option(help="Another environment to show beside it: its name, or its file.")
+    ] = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw it as bars into this file, an SVG.")] = None,
+    prices: Annotated[Path | None, typer.Option(help="A price book of your own.")] = None,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Ask AWS's price list first, with credentials, and keep its answers.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what an environment costs a month, line by line; needs no credentials."""
+    from pegasus_aws.cost.comparison import Comparison
+    from pegasus_aws.cost.report import print_comparison, print_estimate, print_refreshed
+    from pegasus_aws.cost.what_if import changed
+    from pegasus_aws.diagram.costs import draw, write
+    from pegasus_aws.plan.price import estimate_of
+    from pegasus_aws.plan.price import refresh as refresh_prices
+    from pegasus_aws.prices.book import book_for, load
+
+    if refresh and prices:
+        raise typer.BadParameter("--refresh is for the book that comes with Pegasus, not for one of your own.")
+    environment = changed(_environment(env, file), [f"usage.{one}" for one in usage or []])
+    others = {", ".join(what_if): changed(environment, what_if)} if what_if else {}
+    if beside:
+        other = _environment(beside, Path(beside) if Path(beside).is_file() else None)
+        others[other.name] = other
+    if refresh:
+        print_refreshed(refresh_prices(environment.region, [environment, *others.values()]))
+    own = load(prices) if prices else None
+    found = estimate_of(environment, own or book_for(environment.region))
+    compared = [
+        Comparison(title, found, estimate_of(one, own or book_for(one.region))) for title, one in others.items()
+    ]
+    if picture:
+        write(draw([found, *(one.after for one in compared)], [environment.name, *others]), picture)
+    if as_json:
+        print_json({**found.as_dict(), "compared": [one.as_dict() for one in compared]})
+        return
+    print_estimate(found)
+    for one in compared:
+        print_comparison(one)
+
+
+@app.command()
 def plan(
     env: Env = "dev",
     file: File = None,

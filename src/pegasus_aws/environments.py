@@ -16,12 +16,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pegasus.errors import Invalid, NotFound
+from pegasus_aws.usage import Usage
 
 Retention = Literal[1, 3, 5, 7, 14, 30, 60, 90, 180, 365, 400, 545, 731, 1827, 3653]
 
 # What Fargate runs: memory in MiB by CPU units, as (least, most, step).
 # docs.aws.amazon.com/AmazonECS/latest/developerguide/task-cpu-memory-error.html
 FARGATE_MEMORY: Mapping[int, tuple[int, int, int]] = {
+    256: (1024, 2048, 1024),  # It runs 512 too, in which no process of Pegasus has room.
     512: (1024, 4096, 1024),
     1024: (2048, 8192, 1024),
     2048: (4096, 16384, 1024),
@@ -32,12 +34,18 @@ _EXAMPLE_DOMAINS = (".example", "example.com", "example.org", "example.net")  # 
 
 
 class _Values(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
 
 class Budget(_Values):
     least_usd: float = Field(ge=0, description="An estimate below this has forgotten something.")
     most_usd: float = Field(gt=0, description="A plan that costs more a month may not be applied.")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Budget:
+        if self.least_usd > self.most_usd:
+            raise ValueError("least_usd is not above most_usd")
+        return self
 
 
 class Network(_Values):
@@ -128,7 +136,7 @@ class Neo4j(_Values):
 
 
 class Task(_Values):
-    cpu: Literal[512, 1024, 2048, 4096, 8192] = Field(default=512, description="1024 is one vCPU.")
+    cpu: Literal[256, 512, 1024, 2048, 4096, 8192] = Field(default=512, description="1024 is one vCPU.")
     memory_mb: int = Field(default=1024, description="What Fargate allows for that CPU.")
 
     @model_validator(mode="after")
@@ -209,6 +217,7 @@ class Environment(_Values):
     vectors: Task
     pipeline: Pipeline = Pipeline()
     google: Google | None = None
+    usage: Usage = Usage()
 
     @model_validator(mode="after")
     def _enough_zones_to_fail_over(self) -> Environment:
@@ -235,9 +244,10 @@ DEVELOPMENT = Environment(
     broker=Broker(size="cache.t4g.micro", replicas=0),
     cache=Cache(size="cache.t4g.micro", replicas=0, shards=1),
     graph=Neo4j(),
-    api=Fleet(cpu=512, memory_mb=2048, least=1, most=2),
+    api=Fleet(cpu=512, memory_mb=1024, least=1, most=2),
     worker=Workers(cpu=512, memory_mb=4096, least=1, most=3, on_demand=0),
-    vectors=Task(cpu=512, memory_mb=2048),
+    scheduler=Task(cpu=256, memory_mb=1024),
+    vectors=Task(cpu=256, memory_mb=2048),
     pipeline=Pipeline(memory_mb=4096, backfill_vcpus=1),
 )
 PRODUCTION = Environment(
@@ -254,6 +264,34 @@ PRODUCTION = Environment(
     worker=Workers(cpu=1024, memory_mb=4096, least=2, most=20, on_demand=1),
     vectors=Task(cpu=1024, memory_mb=4096),
     pipeline=Pipeline(cpu=1024, memory_mb=4096),
+    usage=Usage(
+        requests_per_second=5,
+        received_gb=50,
+        sent_gb=50,
+        nat_gb=100,
+        between_zones_gb=50,
+        api_tasks_above_least=0.5,
+        workers_above_least=1,
+        pipeline_hours=60,
+        backfill_hours=20,
+        database_gb=50,
+        redis_gb=0.5,
+        graph_gb=10,
+        graph_ncu=2,
+        graph_million_io=20,
+        vectors_gb=20,
+        vectors_read_gb=100,
+        vectors_written_gb=40,
+        files_gb=200,
+        files_thousand_writes=200,
+        access_log_gb=5,
+        log_gb=20,
+        flow_log_gb=10,
+        store_log_gb=3,
+        image_gb=20,
+        secret_thousand_calls=50,
+        key_thousand_calls=1000,
+    ),
 )
 ENVIRONMENTS: Mapping[str, Environment] = {one.name: one for one in (DEVELOPMENT, PRODUCTION)}
 
@@ -278,12 +316,20 @@ def load(path: Path) -> Environment:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise Invalid(f"{path} cannot be read as TOML: {error}.", hint="Mend the file.") from error
     like = given.pop("like", None)
-    base = named(str(like)).model_dump() if like else {}
+    return _validated(_over(named(str(like)).model_dump() if like else {}, given), str(path))
+
+
+def with_values(environment: Environment, values: Mapping[str, Any]) -> Environment:
+    """The same with other values, given in tables as a file has them. Raises ``Invalid``."""
+    return _validated(_over(environment.model_dump(), values), "What is to be changed")
+
+
+def _validated(values: Mapping[str, Any], where: str) -> Environment:
     try:
-        return Environment.model_validate(_over(base, given))
+        return Environment.model_validate(values)
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'the file'}: {one['msg']}" for one in error.errors())
-        raise Invalid(f"{path}: {wrong}", hint="See docs/reference/environment.toml for each value.") from error
+        raise Invalid(f"{where}: {wrong}", hint="See docs/reference/environment.toml for each value.") from error
 
 
 def _over(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

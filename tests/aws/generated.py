@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from pegasus_aws.environments import (
     FARGATE_MEMORY,
+    PRODUCTION,
     Broker,
     Budget,
     Cache,
@@ -20,6 +21,7 @@ from pegasus_aws.environments import (
     Task,
     Workers,
 )
+from pegasus_aws.usage import Usage
 
 _AUDIENCE = "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/aws/providers/pegasus"
 
@@ -104,4 +106,5 @@ def environments(draw: st.DrawFn) -> Environment:
             buckets=draw(st.sampled_from(((), ("a-bucket",)))),
         ),
         google=draw(_googles()),
+        usage=draw(st.sampled_from((Usage(), Usage(**dict.fromkeys(Usage.model_fields, 0)), PRODUCTION.usage))),
     )

@@ -26,6 +26,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     """Without the developer's own credentials, whatever place they are in."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     nowhere = dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), os.devnull)
+    nowhere["XDG_CACHE_HOME"] = os.devnull  # Nor with prices that the developer once asked for.
     none = {**ours, **nowhere, "AWS_EC2_METADATA_DISABLED": "true", **environment}
     return subprocess.run([str(PEGASUS), *arguments], capture_output=True, text=True, timeout=110, env=none)
 
@@ -39,10 +40,12 @@ def test_a_plan_tells_what_would_be_built_and_that_it_may_be_applied(tmp_path: P
     assert {one["name"]: one["outcome"] for one in plan["checks"]} == {
         "synthesis": "passed",
         "policy": "passed",
+        "price": "passed",
         "cfn-lint": "passed",
         "difference": "skipped",
     }
     assert plan["may_be_applied"]
+    assert 500 <= plan["monthly_usd"] <= 1000
     assert plan["missing"] == ["domain", "alert_email", "hosted_zone_id"]
     assert all(len(one["reason"]) > 20 for one in plan["exceptions"])
     assert len(list(tmp_path.glob("pegasus-production-*.json"))) == 5
@@ -50,12 +53,14 @@ def test_a_plan_tells_what_would_be_built_and_that_it_may_be_applied(tmp_path: P
 
 def test_a_plan_that_may_not_be_applied_says_why_and_ends_with_2(tmp_path: Path):
     file = tmp_path / "mine.toml"
-    file.write_text('like = "production"\nname = "mine"\n[worker]\nmost = 100\n')
+    file.write_text('like = "production"\nname = "mine"\n[worker]\nmost = 100\n[cache]\nsize = "cache.r6g.large"\n')
 
     done = run("aws", "plan", "--file", str(file), "--no-checkov")
 
     assert done.returncode == 2
     assert "connection-budget" in done.stdout
+    assert "USD a month; the budget is 1,000." in done.stdout
+    assert "Next: Change size and replicas of broker and cache" in done.stdout
     assert "Next: Take a larger database.size" in done.stdout
     assert "may NOT be applied" in done.stdout
 

@@ -10,13 +10,16 @@ from typing import Any, Literal
 
 from pegasus_aws.clients.cloudformation import Difference
 from pegasus_aws.constructs.stack import Stack
+from pegasus_aws.cost import Estimate
 from pegasus_aws.environments import Environment
 from pegasus_aws.plan.checkov import check_with_checkov
 from pegasus_aws.plan.difference import differences, refused
 from pegasus_aws.plan.findings import Finding, NotRun
 from pegasus_aws.plan.lint import lint
 from pegasus_aws.plan.policy import check_policy, exceptions
+from pegasus_aws.plan.price import estimate_of, over_budget
 from pegasus_aws.plan.synthesis import synthesise, system_of
+from pegasus_aws.prices.book import book_for
 
 Outcome = Literal["passed", "failed", "skipped"]
 
@@ -33,6 +36,7 @@ class Check:
 class Plan:
     environment: Environment
     stacks: tuple[Stack, ...]
+    estimate: Estimate
     checks: tuple[Check, ...]
     findings: tuple[Finding, ...]
     exceptions: tuple[Mapping[str, str], ...]  # What departs from a rule, and why it may.
@@ -48,6 +52,7 @@ class Plan:
             "region": self.environment.region,
             "may_be_applied": self.may_be_applied,
             "missing": list(self.environment.missing),
+            "monthly_usd": self.estimate.monthly_usd,
             "stacks": [_outline(stack) for stack in self.stacks],
             "checks": [asdict(check) for check in self.checks],
             "findings": [asdict(finding) for finding in self.findings],
@@ -60,9 +65,11 @@ def make_plan(environment: Environment, *, with_checkov: bool) -> Plan:
     start = time.perf_counter()
     stacks = synthesise(environment)
     system = system_of(environment, stacks)
+    estimate = estimate_of(environment, book_for(environment.region), stacks)
     checks = [Check("synthesis", "passed", time.perf_counter() - start)]
     wanted: dict[str, Callable[[], Sequence[Finding]]] = {
         "policy": lambda: check_policy(system),
+        "price": lambda: over_budget(estimate),
         "cfn-lint": lambda: lint(stacks),
     }
     if with_checkov:
@@ -79,7 +86,9 @@ def make_plan(environment: Environment, *, with_checkov: bool) -> Plan:
         made, found = _run(name, check)
         checks.append(made)
         findings += found
-    return Plan(environment, stacks, tuple(checks), tuple(findings), tuple(exceptions(system)), tuple(running))
+    return Plan(
+        environment, stacks, estimate, tuple(checks), tuple(findings), tuple(exceptions(system)), tuple(running)
+    )
 
 
 def _run(name: str, check: Callable[[], Sequence[Finding]]) -> tuple[Check, Sequence[Finding]]:

@@ -14,6 +14,7 @@ def print_plan(plan: Plan, *, with_exceptions: bool) -> None:
     out.print(f"[bold]Pegasus {plan.environment.name}[/] in {plan.environment.region}")
     _stacks(plan)
     _checks(plan)
+    _price(plan)
     _differences(plan)
     for finding in plan.findings:
         out.print(f"[red]{plain(finding.rule)}[/] {finding.stack}/{plain(finding.resource)}: {plain(finding.message)}")
@@ -41,6 +42,17 @@ def _checks(plan: Plan) -> None:
     for check in plan.checks:
         checks.add_row(check.name, state(check.outcome), f"{check.seconds:.1f}", plain(check.note))
     console().print(checks)
+
+
+def _price(plan: Plan) -> None:
+    budget = plan.environment.budget
+    most = ", ".join(f"{service} {usd:,.0f}" for service, usd in list(plan.estimate.by_service().items())[:4])
+    console().print(
+        f"{plan.estimate.monthly_usd:,.0f} USD a month ({most}, ...); the budget is {budget.least_usd:,.0f} to "
+        f"{budget.most_usd:,.0f}, the prices of {plan.estimate.book.read}. All of it: pegasus aws cost."
+    )
+    for warning in plan.estimate.warnings:
+        console().print(f"[yellow]{plain(warning)}[/]")
 
 
 def _differences(plan: Plan) -> None:
