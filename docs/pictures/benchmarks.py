@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from docs.pictures.svg import (
+from pegasus_aws.diagram.svg import (
     BLUE,
     FAINT,
     INDIGO,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from docs.pictures.svg import (
+from pegasus_aws.diagram.svg import (
     AMBER,
     BLUE,
     INDIGO,

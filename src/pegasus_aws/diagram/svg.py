@@ -53,16 +53,17 @@ def band(y: float, height: float, title: str, explanation: str, colour: str) -> 
     ]
 
 
-def picture(height: float, title: str, description: str, shapes: Iterable[str]) -> str:
+def picture(height: float, title: str, description: str, shapes: Iterable[str], width: float = WIDTH) -> str:
     """The whole file, on a card of its own so that it can be read on light and on dark pages."""
     markers = "".join(_arrow_head(colour) for colour in TINTS)
     return "\n".join((
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {number(height)}" width="{WIDTH}" '
-        f'height="{number(height)}" role="img" aria-labelledby="title description" font-family="{_FONT}">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {number(width)} {number(height)}" '
+        f'width="{number(width)}" height="{number(height)}" role="img" aria-labelledby="title description" '
+        f'font-family="{_FONT}">',
         f'<title id="title">{escape(title)}</title>',
         f'<desc id="description">{escape(description)}</desc>',
         f"<defs>{markers}</defs>",
-        box(0.5, 0.5, WIDTH - 1, height - 1, CARD, LINE, 16),
+        box(0.5, 0.5, width - 1, height - 1, CARD, LINE, 16),
         *shapes,
         "</svg>\n",
     ))  # fmt: skip
