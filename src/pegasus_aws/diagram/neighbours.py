@@ -38,9 +38,9 @@ def asked_outside(templates: Templates) -> Sequence[str]:
 
 
 def _domain(templates: Templates, places: Sequence[Place]) -> Iterator[str]:
-    for place in places:
-        values = templates.properties(place)
-        yield str(values["Name"]) if "Name" in values else "certificate by ACM"
+    names = [templates.properties(place).get("Name") for place in places]
+    yield from filter(None, names)
+    yield from ("certificate by ACM" for name in names if not name)
 
 
 def _firewall(templates: Templates, places: Sequence[Place]) -> Iterator[str]:
@@ -72,7 +72,7 @@ def _secrets(templates: Templates, places: Sequence[Place]) -> Iterator[str]:
 def _keys(templates: Templates, places: Sequence[Place]) -> Iterator[str]:
     for place in places:
         turns = templates.properties(place).get("EnableKeyRotation")
-        yield f"a key of our own{', which AWS changes yearly' if turns else ''}"
+        yield f"a key of our own{', changed yearly' if turns else ''}"
 
 
 def _repositories(templates: Templates, places: Sequence[Place]) -> Iterator[str]:
