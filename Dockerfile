@@ -68,6 +68,8 @@ LABEL org.opencontainers.image.title="Chroma for Pegasus" \
       org.opencontainers.image.description="A Chroma server that has its directory for itself."
 COPY --from=chroma /opt/chroma /opt/chroma
 COPY --from=installed /opt/app /opt/app
+# Where a platform mounts volumes of its own, as Fargate does, they get the owner and the rights that these have here.
+VOLUME ["/tmp", "/var/lib/chroma"]
 EXPOSE 8000
 HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 \
   CMD ["/opt/chroma/bin/python", "-ISc", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/api/v2/heartbeat', timeout=4)"]
@@ -80,6 +82,9 @@ ENV PATH=/opt/app/bin:/opt/pegasus/bin:${PATH} \
     PEGASUS_HOST=0.0.0.0 PEGASUS_PORT=8000 PEGASUS_DATA=/var/lib/pegasus PEGASUS_LOG_FORMAT=json
 COPY --from=dependencies /opt/pegasus /opt/pegasus
 COPY --from=installed /opt/app /opt/app
+# Amazon's authorities for RDS, which are in no system's list: for sslrootcert in DATABASE_URL.
+COPY src/pegasus_aws/rds-global-bundle.pem /opt/pegasus/rds-global-bundle.pem
+VOLUME ["/tmp", "/var/lib/pegasus"]
 EXPOSE 8000
 # `api`, `worker` and `scheduler` all answer it; what runs once and ends is never asked.
 HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 \

@@ -295,8 +295,22 @@ def test_nothing_is_in_the_images_that_does_not_belong_there(images: Engine, tar
     configuration = json.loads(images.docker("image", "inspect", name))[0]["Config"]
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", configuration["User"])
     assert configuration["Healthcheck"]["Test"][1].endswith("python")
+    # Fargate gives a volume the owner and the rights that the image's directory has, where the image says VOLUME.
+    data = "/var/lib/pegasus" if target == "pegasus" else "/var/lib/chroma"
+    assert set(configuration["Volumes"]) == {"/tmp", data}
+    command = ("run", "--rm", "--read-only", "--network", "none", "--entrypoint", "python", name, "-c", _OWNERS)
+    assert images.docker(*command, *configuration["Volumes"]).split() == ["10001", "10001", "written", "written"]
 
 
+# Who owns the directory with the data, and whether what is mounted can be written to.
+_OWNERS = """
+import os, pathlib, sys
+folders = sorted(sys.argv[1:])
+print(os.stat(folders[1]).st_uid, os.stat(folders[1]).st_gid)
+for folder in folders:
+    pathlib.Path(folder, "probe").write_text("x")
+    print("written")
+"""
 _KEY = re.compile(rb"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----\s+[A-Za-z0-9+/=\s]{64}|\bAKIA[0-9A-Z]{16}\b")
 
 

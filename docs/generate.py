@@ -30,6 +30,7 @@ from pegasus.migrations import lint
 from pegasus.settings import Settings
 from pegasus.text import epub, formats, html, mail, markdown, records
 from pegasus_aws.cli import app as aws_cli
+from pegasus_aws.diagram.drawing import draw
 from pegasus_aws.environments import PRODUCTION, Google, Neo4j
 
 ROOT = Path(__file__).parents[1]
@@ -83,6 +84,8 @@ def generated(results: Path) -> dict[str, str]:
         "reference/costs.md": costs_page(),
         "pictures/costs.svg": costs_picture(),
         "pictures/house.svg": house.draw(ROOT / "src/pegasus"),
+        "pictures/aws-architecture.svg": draw(PRODUCTION, "architecture"),
+        "pictures/aws-reachability.svg": draw(PRODUCTION, "reachability"),
     }
     if results.is_file():
         measured = json.loads(results.read_text("utf-8"))

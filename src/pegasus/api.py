@@ -41,6 +41,7 @@ _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 _MULTIPART_ROOM_BYTES = 2**20
 # A body whose sender says nothing for so long is given up.
 SILENCE_SECONDS = 30.0
+_HUNG = ("workers", "rounds")  # Checks of threads of this process.
 _UNLIMITED_PATHS = ("/v1/documents/batch",)  # It limits its lines itself.
 
 DESCRIPTION = """Documents in, answers out, every citation checked.
@@ -116,11 +117,11 @@ def create_probes(application: Application) -> FastAPI:
 
 
 def _lively(app: App, response: Response) -> Health:
-    """Alive, and not hung: a worker whose steps hang for good is better started again."""
-    check = app.checks.get("workers")
-    if check and _state_of("workers", check).detail:
-        response.status_code = 503
-        return Health(status="stuck")
+    """Alive, and not hung: who works for nobody any more is better started again. Of dependencies nothing is asked."""
+    for name in _HUNG:
+        if name in app.checks and _state_of(name, app.checks[name]).detail:
+            response.status_code = 503
+            return Health(status="stuck")
     return Health()
 
 

@@ -13,6 +13,7 @@ from pegasus.integrity.service import IntegrityService
 from pegasus.jobs.reaper import Reaper
 from pegasus.jobs.runner import InProcessSignal, LaneWorker
 from pegasus.ports import FileStore, GraphStore, JobQueue, JobSignal, RelationalStore, VectorStore
+from pegasus.rounds import Rounds
 from pegasus.search.service import SearchService
 from pegasus.settings import Settings
 
@@ -44,6 +45,7 @@ class Application:
     chat: ChatService
     graph: GraphService
     integrity: IntegrityService
+    rounds: Rounds
     checks: Mapping[str, Callable[[], None]]  # What readiness asks; each raises ``Unavailable``.
     close: Callable[[], None]
     wakes: InProcessSignal  # What the workers of this process wait for.

@@ -51,12 +51,14 @@ from pegasus.ports import (
     FileStore,
     GraphStore,
     JobQueue,
+    JobSignal,
     Progress,
     RateLimiter,
     RelationalStore,
     SourceReader,
     VectorStore,
 )
+from pegasus.rounds import Rounds
 from pegasus.search.questions import Questions
 from pegasus.search.service import SearchService
 from pegasus.settings import Settings
@@ -80,6 +82,8 @@ log = structlog.get_logger(__name__)
 
 # Below the 10 s that container engines grant by default.
 _STOP_SECONDS = 7.0
+# A look takes milliseconds, unless a server keeps it waiting; a chore may delete very much.
+_LONGEST_LOOK_SECONDS, _LONGEST_CHORE_SECONDS = 300.0, 1_800.0
 _ROWS_FILE = "pegasus.sqlite3"
 
 
@@ -114,7 +118,7 @@ def embedded(settings: Settings, *, scheduled: bool = False) -> Iterator[Applica
                 worker.start()
             application.reaper.start()
             release_freed_memory()
-            with scheduling(application.relational, application.signal) if scheduled else nullcontext():
+            with _scheduling(application, application.signal) if scheduled else nullcontext():
                 yield application
         finally:
             _stop(application)
@@ -203,9 +207,15 @@ def _at_work(application: Application, role: Role) -> Iterator[None]:
             case Role.SCHEDULER:
                 application.reaper.start()
                 running.callback(_drain, application, _STOP_SECONDS)
-                running.enter_context(scheduling(application.relational, signal))
-                running.enter_context(publishing_what_is_due(application.relational, queue))
+                running.enter_context(_scheduling(application, signal))
+                beat = application.rounds.beat_of("messages", _LONGEST_LOOK_SECONDS)
+                running.enter_context(publishing_what_is_due(application.relational, queue, beat))
         yield
+
+
+def _scheduling(application: Application, signal: JobSignal) -> AbstractContextManager[None]:
+    beat = application.rounds.beat_of("sources", _LONGEST_LOOK_SECONDS)
+    return scheduling(application.relational, signal, beat)
 
 
 def _check_connections(application: Application) -> None:
@@ -517,6 +527,9 @@ def build(settings: Settings, directory: Path, role: Role | None = None) -> Appl
         checks |= {"vectors": vectors.ping, "graph": graph.ping, "files": files.ping, "search": search.check}
     if workers:
         checks["workers"] = _all_at_work(workers)
+    rounds = Rounds()
+    if role is Role.SCHEDULER:
+        checks["rounds"] = rounds.check
     # The API accepts without a broker: it must not be taken out of service for that.
     if queue and role in (Role.WORKER, Role.SCHEDULER):
         checks["broker"] = queue.ping
@@ -545,7 +558,12 @@ def build(settings: Settings, directory: Path, role: Role | None = None) -> Appl
         doorkeeper=Doorkeeper(
             relational, shared.limiter, rates, shared=role is not None or settings.database_url is not None
         ),
-        reaper=Reaper(relational, _chores(settings, purging=vectors.purges and graph.purges)),
+        reaper=Reaper(
+            relational,
+            _chores(settings, purging=vectors.purges and graph.purges),
+            rounds.beat_of("chores", _LONGEST_CHORE_SECONDS),
+        ),
+        rounds=rounds,
         search=search,
         chat=ChatService(relational, search, ExtractiveAgent(embedder)),
         graph=GraphService(relational, graph),

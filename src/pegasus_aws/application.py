@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
 
 from pegasus import __version__
 from pegasus_aws.names import Family
@@ -17,6 +20,16 @@ VECTORS_DATA = "/var/lib/chroma"
 # Amazon's authorities for RDS are in no list of the system's. The image carries them; they are public.
 DATABASE_AUTHORITIES = "/opt/pegasus/rds-global-bundle.pem"
 
+
+@cache
+def database_authorities() -> frozenset[str]:
+    """The names of those that the image carries."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cadata=files("pegasus_aws").joinpath("rds-global-bundle.pem").read_text("ascii"))
+    subjects = (dict(part[0] for part in one["subject"]) for one in context.get_ca_certs())  # type: ignore[misc]
+    return frozenset(subject["commonName"] for subject in subjects)
+
+
 COMMANDS: Mapping[Family, tuple[str, ...]] = {
     "backend-api": ("api",),
     "celery-worker": ("worker",),
@@ -28,8 +41,12 @@ COMMANDS: Mapping[Family, tuple[str, ...]] = {
 # ECS ignores the Dockerfile's HEALTHCHECK, and there is no curl in a slim image.
 # docs.aws.amazon.com/AmazonECS/latest/developerguide/healthcheck.html
 _ASK = "import urllib.request as r; r.urlopen('http://127.0.0.1:{port}{path}', timeout=4)"
+_HEALTHY = ("CMD", "python", "-ISc", _ASK.format(port=PORT, path="/health"))
 HEALTH: Mapping[Family, tuple[str, ...]] = {
-    "backend-api": ("CMD", "python", "-ISc", _ASK.format(port=PORT, path="/health")),
+    "backend-api": _HEALTHY,
+    # 503 when a worker's steps hang for good, or a thread of the scheduler goes round no more.
+    "celery-worker": _HEALTHY,
+    "scheduler": _HEALTHY,
     "chromadb": ("CMD", "/opt/chroma/bin/python", "-ISc", _ASK.format(port=VECTORS_PORT, path="/api/v2/heartbeat")),
 }
 

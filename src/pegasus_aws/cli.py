@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -111,6 +111,28 @@ def plan(
         print_plan(made, with_exceptions=show_exceptions)
     if not made.may_be_applied:
         raise typer.Exit(2)
+
+
+@app.command()
+def diagram(
+    env: Env = "dev",
+    file: File = None,
+    kind: Annotated[
+        Literal["architecture", "reachability"],
+        typer.Option(help="What it is made of, or who can talk to whom on which port."),
+    ] = "architecture",
+    out: Annotated[
+        Path | None, typer.Option(help="Write it to this file, as SVG or PNG by its name; without it SVG is printed.")
+    ] = None,
+) -> None:
+    """Draw a picture of what would be built, from its templates."""
+    from pegasus_aws.diagram.drawing import draw, write
+
+    drawn = draw(_environment(env, file), kind)
+    if out is None:
+        typer.echo(drawn, nl=False)
+    else:
+        write(drawn, out)
 
 
 def _environment(env: str, file: Path | None) -> Environment:

@@ -176,6 +176,7 @@ PLANTED: tuple[Planted, ...] = (
     Planted("immutable-tags", "tags that move", put("platform", "BackendRepository", "ImageTagMutability", "MUTABLE")),
     Planted("immutable-tags", "for ever", drop("platform", "BackendRepository", "LifecyclePolicy")),
     Planted("health-check", "none", drop("services", API, f"{CONTAINER}.HealthCheck")),
+    Planted("health-check", "none of a worker", drop("services", "CeleryWorkerTask", f"{CONTAINER}.HealthCheck")),
     Planted("health-check", "curl", put(
         "services", API, f"{CONTAINER}.HealthCheck.Command", ["CMD", "curl", "http://127.0.0.1:8000/health"])),
     Planted("stop-timeout", "the default", drop("services", "CeleryWorkerTask", f"{CONTAINER}.StopTimeout")),
@@ -213,6 +214,7 @@ PLANTED: tuple[Planted, ...] = (
     Planted("protected", "database", put("data", "Database", "DeletionProtection", False)),
     Planted("protected", "graph", put("data", "Graph", "DeletionProtection", False)),
     Planted("protected", "balancer", put("platform", "Balancer", "LoadBalancerAttributes", [])),
+    Planted("database-authority", "one of 2019", put("data", "Database", "CACertificateIdentifier", "rds-ca-2019")),
     Planted("supported-version", "PostgreSQL 13", put("data", "Database", "EngineVersion", "13.22")),
     Planted("supported-version", "Neptune 1.2", put("data", "Graph", "EngineVersion", "1.2.1.0")),
     Planted("supported-version", "Redis 5", put("data", "Cache", "Engine", "redis")),

@@ -99,7 +99,11 @@ def test_a_worker_may_protect_its_own_task_and_no_other_role_may(name: str):
 @environments()
 def test_health_is_asked_in_the_task_definition_without_curl(name: str):
     """Trap 8."""
-    assert "/health" in container(built(name), "BackendApiTask")["HealthCheck"]["Command"][-1]
+    for task in ("BackendApiTask", "CeleryWorkerTask", "SchedulerTask"):
+        assert "http://127.0.0.1:8000/health" in container(built(name), task)["HealthCheck"]["Command"][-1]
+        told = {one["Name"]: one["Value"] for one in container(built(name), task)["Environment"]}
+        assert told["PEGASUS_PORT"] == "8000"
+        assert told["PEGASUS_HOST"] == ("0.0.0.0" if task == "BackendApiTask" else "127.0.0.1")
     assert "/heartbeat" in container(built(name), "ChromadbTask")["HealthCheck"]["Command"][-1]
 
 

@@ -208,9 +208,11 @@ class TestTheReaper:
                 done.set()
             return found
 
-        reaper = Reaper(bench.store, [Chore("a chore", 3_600, act)])
+        beats: list[None] = []
+        reaper = Reaper(bench.store, [Chore("a chore", 3_600, act)], lambda: beats.append(None))
         reaper.start()
         assert done.wait(30)
+        assert beats
         reaper.ask_to_stop()
         assert reaper.join(30)
 
@@ -221,7 +223,7 @@ class TestTheReaper:
             Chore("broken", 1, lambda tx: _raise(ZeroDivisionError())),
             Chore("fine", 1, lambda tx: left.pop(0)),
         ]
-        assert Reaper(bench.store, chores).run_once() == {"full": 0, "broken": 0, "fine": 7}
+        assert Reaper(bench.store, chores, lambda: None).run_once() == {"full": 0, "broken": 0, "fine": 7}
 
     def test_is_part_of_the_application(self, stopped: Application) -> None:
         chores = {"jobs left behind", "finished jobs", "idempotency replies"}

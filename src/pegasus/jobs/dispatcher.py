@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import structlog
@@ -84,14 +84,15 @@ class Dispatcher:
 
 
 @contextmanager
-def publishing_what_is_due(relational: RelationalStore, queue: JobQueue) -> Iterator[None]:
+def publishing_what_is_due(relational: RelationalStore, queue: JobQueue, beat: Callable[[], None]) -> Iterator[None]:
     """For the length of the block see to it that there are messages while jobs are due, and tell the log how much
-    waits. Several processes may do so."""
+    waits; ``beat`` is called at each look. Several processes may do so."""
     stopping = threading.Event()
 
     def work() -> None:
         failing, measure_at = False, time.monotonic()
         while not stopping.wait(_LONGEST_WAIT_SECONDS if failing else _LOOK_SECONDS):
+            beat()
             try:
                 if time.monotonic() >= measure_at:
                     measure_at = time.monotonic() + _MEASURE_SECONDS

@@ -30,8 +30,9 @@ class Chore:
 class Reaper:
     """A thread that does each chore at the start and then when it is due, each time in a transaction of its own."""
 
-    def __init__(self, relational: RelationalStore, chores: Sequence[Chore]) -> None:
-        self._relational, self._chores = relational, chores
+    def __init__(self, relational: RelationalStore, chores: Sequence[Chore], beat: Callable[[], None]) -> None:
+        """``beat`` is called before each chore."""
+        self._relational, self._chores, self._beat = relational, chores, beat
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="reaper", daemon=True)
 
@@ -55,6 +56,7 @@ class Reaper:
         period = min(chore.period_seconds for chore in self._chores)
         while not self._stopping.is_set():
             for chore in self._chores:
+                self._beat()
                 if time.monotonic() >= due[chore] and not self._stopping.is_set():
                     self._do(chore)
                     due[chore] = time.monotonic() + chore.period_seconds

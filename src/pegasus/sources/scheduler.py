@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import structlog
 
 from pegasus.domain import Lane
-from pegasus.errors import Unavailable
+from pegasus.errors import PegasusError
 from pegasus.ports import JobSignal, RelationalStore
 from pegasus.sources import service
 
@@ -20,16 +20,19 @@ _LOOK_SECONDS = 1.0
 
 
 @contextmanager
-def scheduling(relational: RelationalStore, signal: JobSignal) -> Iterator[None]:
-    """For the length of the block, on a thread of its own."""
+def scheduling(relational: RelationalStore, signal: JobSignal, beat: Callable[[], None]) -> Iterator[None]:
+    """For the length of the block, on a thread of its own, which calls ``beat`` at each look."""
     stopping = threading.Event()
 
     def work() -> None:
         while not stopping.wait(_LOOK_SECONDS):
+            beat()
             try:
                 start_due(relational, signal)
-            except Unavailable as error:  # The next look may fare better.
+            except PegasusError as error:  # The next look may fare better.
                 log.warning("sources.schedule_interrupted", detail=error.detail)
+            except Exception:  # Nor must what nobody expected be the last look.
+                log.exception("sources.schedule_interrupted")
 
     thread = threading.Thread(target=work, name="scheduler", daemon=True)
     thread.start()

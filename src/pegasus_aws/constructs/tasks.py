@@ -147,10 +147,12 @@ def variables(stack: Stack, family: Family) -> Mapping[str, Any]:
     }
     if isinstance(environment.graph, Neptune):
         found["PEGASUS_GRAPH_URL"] = stack.take("data", "GraphUrl")
+    if family in application.HEALTH:
+        # Worker and scheduler are asked how they are from within their containers only.
+        found |= {"PEGASUS_HOST": "127.0.0.1", "PEGASUS_PORT": str(application.PORT)}
     if family == "backend-api":
         found |= {
             "PEGASUS_HOST": "0.0.0.0",  # noqa: S104 - its security group lets the balancer in, and nobody else.
-            "PEGASUS_PORT": str(application.PORT),
             "PEGASUS_TRUSTED_HOSTS": environment.domain,
             "PEGASUS_TRUSTED_PROXIES": "*",  # Nobody but the balancer reaches it, by its security group.
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 
-from pegasus_aws import capacity
+from pegasus_aws import application, capacity
 from pegasus_aws.plan.policy.system import Found, System, containers, rule
 
 # The last day of standard support; after it each vCPU-hour costs extra.
@@ -104,6 +104,15 @@ def _supported_version(system: System) -> Iterator[Found]:
         engine, version = str(properties.get("Engine")), str(properties.get("EngineVersion"))
         if version.partition(".")[0] not in SUPPORTED.get(engine, frozenset()):
             yield stack, name, f"{engine} {version} is past its support, or unknown here."
+
+
+@rule("database-authority", "Add the authority to rds-global-bundle.pem as decision 22 says, or take another region.")
+def _database_authority(system: System) -> Iterator[Found]:
+    for stack, name, properties in system.of("AWS::RDS::DBInstance"):
+        kind = str(properties.get("CACertificateIdentifier")).removeprefix("rds-ca-").replace("-", " ").upper()
+        authority = f"Amazon RDS {system.environment.region} Root CA {kind}"
+        if authority not in application.database_authorities():
+            yield stack, name, f"The image does not know {authority!r}: no task could verify whom it talks to."
 
 
 @rule("connection-budget", "Take a larger database.size, fewer tasks at most, or fewer database.connections.")

@@ -44,9 +44,10 @@ def _immutable_tags(system: System) -> Iterator[Found]:
 
 @rule("health-check", "Give the container a HealthCheck that needs no curl: ECS ignores the Dockerfile's.")
 def _health_check(system: System) -> Iterator[Found]:
+    kept = {properties["TaskDefinition"]["Ref"] for _, _, properties in system.of("AWS::ECS::Service")}
     for stack, name, container in containers(system):
         command = json.dumps(container.get("HealthCheck", {}).get("Command", []))
-        if container.get("PortMappings") and command == "[]":
+        if name in kept and command == "[]":
             yield stack, name, "Nobody asks it whether it is well."
         if "curl" in command or "wget" in command:
             yield stack, name, "The image has no curl."
