@@ -21,6 +21,8 @@ from pegasus.ports import RelationalStore, Transaction
 log = structlog.get_logger(__name__)
 
 _BATCH = 128
+# How long a worker that has work goes on without a look at what others have lost.
+_LOOK_SECONDS = 1.0
 
 
 class Task(Protocol):
@@ -53,6 +55,7 @@ class Worker:
         self._unsettled: list[tuple[Job, PegasusError]] = []
         self._turns: dict[int, str] = {}
         self._was_retry = False
+        self._found, self._look_at = False, 0.0
         self._alive_at: float | None = None  # When the step in hand began or last showed progress; None when idle.
         self._progress = 0.0
 
@@ -105,13 +108,32 @@ class Worker:
                 self._settle(tx, job, error, Outcome.STUCK)
 
     def _claim(self) -> list[Job]:
+        # Whoever has just found something most likely finds more, and needs no look before the write that a claim is.
+        jobs = self._take() if self._found and time.monotonic() < self._look_at else []
+        if not jobs and self._look():
+            jobs = self._take()
+        self._found = bool(jobs)
+        spent = [job for job in jobs if service.is_spent_by_crashes(job, self._settings.max_attempts)]
+        if spent:
+            with self._relational.write() as tx:
+                for job in spent:
+                    self._bury(tx, job)
+        self._held = {job.id: job for job in jobs if job not in spent}
+        return list(self._held.values())
+
+    def _look(self) -> bool:
+        """Whether a claim may find something, once what others have lost is taken back."""
+        self._look_at = time.monotonic() + _LOOK_SECONDS
         with self._relational.read() as tx:
             if not repository.has_due(tx, self._lane, time.time()):
-                return []
+                return False
             expired = bool(repository.expired(tx, self._lane, time.time()))
         if expired:
             with self._relational.write() as tx:
                 service.release_expired(tx, self._lane, time.time())
+        return True
+
+    def _take(self) -> list[Job]:
         with self._relational.write(alone=False) as tx:
             now = time.time()
             state = service.lane_state(tx, self._lane, now)
@@ -121,13 +143,7 @@ class Worker:
                 jobs = service.claim_alone(
                     tx, self._lane, owner=self.owner, now=time.time(), lease_seconds=self._settings.lease_seconds
                 )
-        spent = [job for job in jobs if service.is_spent_by_crashes(job, self._settings.max_attempts)]
-        if spent:
-            with self._relational.write() as tx:
-                for job in spent:
-                    self._bury(tx, job)
-        self._held = {job.id: job for job in jobs if job not in spent}
-        return list(self._held.values())
+        return jobs
 
     def _claim_in_turn(self, tx: Transaction, now: float) -> list[Job]:
         """Retries and fresh jobs by turns, so that neither many failures nor a long import holds up the other."""
