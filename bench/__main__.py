@@ -12,7 +12,7 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.table import Table
 
-from bench import findable, ingest, integrity, requests, restore, scale, search, search_server, startup
+from bench import findable, ingest, integrity, jobs, requests, restore, scale, search, search_server, startup
 from bench.harness import ROOT, Figure, Report
 
 _ALL = {
@@ -24,7 +24,7 @@ _ALL = {
     "integrity": integrity,
     "restore": restore,
 }
-_ON_SERVERS = {"requests": requests, "search-server": search_server}
+_ON_SERVERS = {"requests": requests, "jobs": jobs, "search-server": search_server}
 _RESULTS = ROOT / "bench" / "results.json"
 
 
