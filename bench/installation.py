@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from bench.harness import ROOT
+from pegasus.client import Client
 
 sys.path.append(str(ROOT / "tests"))  # The tests' modules name each other without their folder.
 
 from tests import postgresql, redis_server, servers, several
 from tests.several import OPERATOR_KEY, Part, Several, until
 
-__all__ = ["OPERATOR_KEY", "Part", "Several", "installed", "postgresql", "redis_server", "until"]
+__all__ = ["OPERATOR_KEY", "Part", "Several", "finished", "installed", "postgresql", "redis_server", "until"]
 
 
 @contextmanager
@@ -36,3 +39,13 @@ def installed(**settings: str) -> Iterator[Several]:
             "PEGASUS_RATE_LIMIT": "1000000/second",
         }
         yield stack.enter_context(several.several(folder / "processes", **places, **settings))
+
+
+def finished(client: Client, job_id: str, seconds: float) -> Any:
+    """The job once it has succeeded. It is asked for five times a second, which costs next to nothing."""
+    until = time.monotonic() + seconds
+    while (job := client.call("GET", f"/v1/jobs/{job_id}"))["state"] != "succeeded":
+        if job["state"] in ("failed", "dead", "cancelled") or time.monotonic() > until:
+            raise RuntimeError(f"a job did not succeed: {job}")
+        time.sleep(0.2)
+    return job
