@@ -146,8 +146,8 @@ def measure() -> Report:
     p50, p95 = percentile(late["sent"], 0.5), percentile(late["sent"], 0.95)
     row50, row95 = percentile(late["written"], 0.5), percentile(late["written"], 0.95)
     return Report([
-        _figure(found, "index", "claimed in batches, as what is indexed is"),
-        _figure(found, "read", "claimed one at a time, as files to read are"),
+        _figure(found, "index", "claimed in batches, as what is indexed is", 0.7),
+        _figure(found, "read", "claimed one at a time, as files to read are", None),
         Figure(
             "submit to start when idle, since the request was sent, p50 / p95", f"{p50:.0f} / {p95:.0f} ms",
             "<= 30 / 100 ms", f"since its row was written {row50:.0f} / {row95:.0f} ms", p50 <= 30 and p95 <= 100,
@@ -155,7 +155,7 @@ def measure() -> Report:
     ])  # fmt: skip
 
 
-def _figure(found: dict[str, list[tuple[float, float]]], lane: str, how: str) -> Figure:
+def _figure(found: dict[str, list[tuple[float, float]]], lane: str, how: str, least: float | None) -> Figure:
     """The median of the rounds' ratios: within a round the machine is the same for both."""
     ratios = [ours[0] / floor[0] for ours, floor in zip(found[lane], found["celery"], strict=True)]
     ratio = statistics.median(ratios)
@@ -163,7 +163,8 @@ def _figure(found: dict[str, list[tuple[float, float]]], lane: str, how: str) ->
         map(statistics.median, zip(*found[way], strict=True)) for way in (lane, "celery")
     )
     return Figure(
-        f"jobs a second through rows and Celery over bare Celery, {how}", f"{ratio:.2f}", ">= 0.7",
+        f"jobs a second through rows and Celery over bare Celery, {how}", f"{ratio:.2f}",
+        f">= {least}" if least else "stated",
         f"{ours:.0f} over {floor:.0f} a second; {cpu:.0f} over {floor_cpu:.0f} CPU-µs here and at the worker;"
-        f" rounds {min(ratios):.2f} to {max(ratios):.2f}", ratio >= 0.7,
+        f" rounds {min(ratios):.2f} to {max(ratios):.2f}", ratio >= least if least else None,
     )  # fmt: skip

@@ -20,6 +20,7 @@ from pegasus.adapters.postgres import PostgresRelationalStore
 from pegasus.domain import Job, Lane
 from pegasus.jobs import service
 from pegasus.jobs.runner import InProcessSignal, LaneSettings, LaneWorker
+from pegasus.jobs.worker import SHARED_BATCH
 from pegasus.ports import RelationalStore
 from pegasus.store_urls import RedisAddress
 
@@ -66,7 +67,7 @@ def _through_pegasus(lane: Lane, countdown: _Countdown) -> None:
     queue = CeleryJobQueue(RedisAddress.parse(os.environ["REDIS_URL"]))
     wakes = InProcessSignal({lane: 1}, None)
     tasks = {KIND: _Nothing(relational, countdown.count)}
-    LaneWorker(lane, relational, tasks, wakes, LaneSettings(10, 60), lambda: None).start()
+    LaneWorker(lane, relational, tasks, wakes, LaneSettings(10, 60, batch=SHARED_BATCH), lambda: None).start()
     with queue.consume([lane], wakes.notify):
         print("ready", flush=True)
         threading.Event().wait()

@@ -20,7 +20,8 @@ from pegasus.ports import RelationalStore, Transaction
 
 log = structlog.get_logger(__name__)
 
-_BATCH = 128
+# How many jobs a worker indexes together; fewer where there are others, who are idle while it has all of an import.
+_BATCH, SHARED_BATCH = 128, 32
 # How long a worker that has work goes on without a look at what others have lost.
 _LOOK_SECONDS = 1.0
 
@@ -40,6 +41,7 @@ class LaneSettings:
     max_attempts: int
     lease_seconds: float
     step_seconds: float = 600.0  # How long a step may show no progress.
+    batch: int = _BATCH
 
 
 class Worker:
@@ -148,7 +150,7 @@ class Worker:
     def _claim_in_turn(self, tx: Transaction, now: float) -> list[Job]:
         """Retries and fresh jobs by turns, so that neither many failures nor a long import holds up the other."""
         # A job that failed before runs alone: whatever is wrong with it must not cost others an attempt.
-        batch = _BATCH if self._lane is Lane.INDEX else 1
+        batch = self._settings.batch if self._lane is Lane.INDEX else 1
         for fresh in (True, False) if self._was_retry else (False, True):
             jobs = service.claim(
                 tx, self._lane, batch if fresh else 1, fresh=fresh, owner=self.owner, now=now,
