@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 _LOOK_SECONDS = 0.5
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.2, 5.0
 # The first message goes at once, and those that come right after it together: whom it woke goes on by itself.
-_PAUSE_SECONDS = 0.005
+_PAUSE_SECONDS = 0.01
 _MEASURE_SECONDS = 60.0
 # Workers that one look wakes in a lane; each goes on by itself for as long as something is due.
 _MOST_WOKEN = 16
