@@ -81,7 +81,7 @@ aws-check: $(VENV)/.dev ## cfn-lint over AWS_ENVIRONMENTS=200 generated environm
 bench: $(VENV)/.dev ## Measure against the goals, side by side with the floor of each (BENCH=ingest,search picks some)
 	$(BIN)/python -m bench $(BENCH)
 
-bench-server: $(VENV)/.dev ## The same on the server tier, whose servers it starts (BENCH=requests,search-server)
+bench-server: $(VENV)/.dev ## The same on the server tier, whose servers it starts (BENCH=jobs,soak picks; SOAK_MINUTES=10)
 	$(BIN)/python -m bench --server $(BENCH)
 
 docs: $(VENV)/.dev ## Generate the reference pages and pictures from the code

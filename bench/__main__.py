@@ -12,7 +12,20 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.table import Table
 
-from bench import findable, ingest, integrity, requests, restore, scale, search, search_server, startup
+from bench import (
+    findable,
+    ingest,
+    integrity,
+    jobs,
+    requests,
+    restore,
+    scale,
+    search,
+    search_server,
+    soak,
+    startup,
+    workers,
+)
 from bench.harness import ROOT, Figure, Report
 
 _ALL = {
@@ -24,7 +37,13 @@ _ALL = {
     "integrity": integrity,
     "restore": restore,
 }
-_ON_SERVERS = {"requests": requests, "search-server": search_server}
+_ON_SERVERS = {
+    "requests": requests,
+    "jobs": jobs,
+    "workers": workers,
+    "search-server": search_server,
+    "soak": soak,
+}
 _RESULTS = ROOT / "bench" / "results.json"
 
 

@@ -287,7 +287,8 @@ def schema_page() -> str:
 
 
 def _target(bench: str) -> str:
-    return "bench-server" if bench in ("requests", "search-server") else "bench"
+    on_servers = ("requests", "jobs", "workers", "search-server", "soak")
+    return "bench-server" if bench in on_servers else "bench"
 
 
 def benchmarks_page(results: Json) -> str:

@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -43,6 +43,7 @@ from pegasus.jobs.dispatcher import Dispatcher, publishing_what_is_due
 from pegasus.jobs.protection import protecting
 from pegasus.jobs.reaper import Chore, Reaper
 from pegasus.jobs.runner import InProcessSignal, LaneSettings, LaneWorker, Task
+from pegasus.jobs.worker import SHARED_BATCH
 from pegasus.memory import limit_arenas, release_freed_memory
 from pegasus.migrations import HEAD, plan
 from pegasus.ports import (
@@ -515,6 +516,8 @@ def build(settings: Settings, directory: Path, role: Role | None = None) -> Appl
         "source": SourceTask(relational, files, open_reader, signal, settings.max_upload_bytes),
     }
     lane_settings = LaneSettings(settings.job_max_attempts, settings.job_lease_seconds, settings.job_step_seconds)
+    if role:
+        lane_settings = replace(lane_settings, batch=SHARED_BATCH)
     workers = tuple(
         LaneWorker(lane, relational, tasks, wakes, lane_settings, release_freed_memory)
         for lane, number in slots.items()

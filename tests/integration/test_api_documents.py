@@ -8,6 +8,7 @@ import socket
 import time
 import zipfile
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,8 +16,10 @@ import httpx
 import pytest
 from calls import add_text, assert_problem, sha256, walk
 from conftest import finished
+from fastapi.testclient import TestClient
 
 from pegasus.access import service as access
+from pegasus.api import create_api
 from pegasus.application import Application
 from pegasus.bootstrap import embedded
 from pegasus.client import Client, ProblemError
@@ -446,3 +449,30 @@ class _keyed:  # noqa: N801 - reads as the function that it stands for.
 def test_reading_another_documents_id_is_told_as_a_problem(client: Client) -> None:
     with pytest.raises(ProblemError, match="There is no document"):
         client.call("GET", "/v1/documents/0198c3f2-6d3e-7c41-9b3a-0c1de87cd9d1")
+
+
+class Heard:
+    """A signal that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.lanes: list[str] = []
+
+    def notify(self, lane: str) -> None:
+        self.lanes.append(lane)
+
+    def notify_all(self) -> None:
+        self.lanes.append("all")
+
+
+def test_only_the_lane_of_its_job_is_told_of_a_document(small: Application) -> None:
+    with small.relational.write() as tx:
+        _, key = access.create_key(tx, access.ensure_workspace(tx), "test")
+    heard = Heard()
+    api = create_api(replace(small, signal=heard))
+    with TestClient(api, base_url="http://localhost", headers={"X-API-Key": key}) as http:
+        note = {"text": "Whoever adds it rings once."}
+        assert [http.post("/v1/documents", json=note).status_code for _ in range(2)] == [202, 200]
+        assert heard.lanes == ["index"], "a text is read already, and one that is known needs no job"
+        file = {"file": ("note.txt", b"A file is read by its job.", "text/plain")}
+        assert http.post("/v1/documents", files=file).status_code == 202
+        assert heard.lanes == ["index", "read"]

@@ -67,6 +67,16 @@ def test_a_signal_is_published_by_somebody_else(dispatcher: Dispatcher, queue: H
     assert sum(queue.messages.values()) <= 10, "what is told already is not told again"
 
 
+def test_a_burst_is_told_of_together(dispatcher: Dispatcher, queue: HeldQueue) -> None:
+    begun = time.monotonic()
+    for _ in range(100):
+        dispatcher.notify(Lane.INDEX)
+        time.sleep(0.001)
+    took = time.monotonic() - begun
+    until(lambda: queue.messages[Lane.INDEX], "it was told of")
+    assert queue.messages[Lane.INDEX] <= took / 0.01 + 2
+
+
 @pytest.mark.parametrize(
     "error", [Unavailable("It is away."), RuntimeError("nobody expected this")], ids=["away", "odd"]
 )
@@ -146,6 +156,28 @@ def worker(bench: Bench) -> Worker:
 def enqueue(bench: Bench, kind: str) -> str:
     with bench.store.write() as tx:
         return service.enqueue(tx, bench.workspace_id, kind, Lane.INDEX, "step").id
+
+
+def test_a_small_import_is_shared_by_two_workers(bench: Bench) -> None:
+    ids = [enqueue(bench, "probe") for _ in range(3)]
+    settings = LaneSettings(10, 60, batch=2)
+    first, second = (Worker(Lane.INDEX, bench.store, {"probe": bench.task}, settings) for _ in range(2))
+    assert [job.id for job in first._claim()] == ids[:2]
+    assert [job.id for job in second._claim()] == ids[2:]
+
+
+def test_what_others_have_lost_is_found_by_a_worker_that_never_runs_out_of_work(bench: Bench) -> None:
+    lost = bench.enqueue()
+    assert bench.claim("somebody who vanishes") == [lost]
+    busy = bench.worker()
+    bench.enqueue()
+    assert busy.run_once()
+    bench.expire_leases()
+    end = time.monotonic() + 30
+    while bench.state(lost) != "succeeded":
+        assert time.monotonic() < end
+        bench.enqueue()
+        assert busy.run_once()
 
 
 @pytest.mark.parametrize("kind", ["rebuild", "compact", "repair", "erase-workspace"])

@@ -122,7 +122,7 @@ class PostgresRelationalStore:
             if connection.info.transaction_status == psycopg.pq.TransactionStatus.INERROR:
                 # The server would answer COMMIT with a silent ROLLBACK.
                 raise Unavailable("A statement of this transaction had failed; nothing of it was kept.")
-            connection.execute("COMMIT")
+            _execute_bare(connection, b"COMMIT")
 
     @contextmanager
     def read(self, workspace_id: str | None = None, /) -> Iterator[PostgresTransaction]:

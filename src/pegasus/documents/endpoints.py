@@ -15,6 +15,7 @@ from pegasus.access.service import Principal, Reply, note, once, recall, remembe
 from pegasus.application import Application
 from pegasus.documents import service
 from pegasus.documents.schemas import ContentOut, DocumentAdded, DocumentIn, DocumentOut, JobAccepted, first_error
+from pegasus.domain import Job
 from pegasus.errors import Invalid, Unavailable, UnsupportedFormat
 from pegasus.identifiers import sha256_hex
 from pegasus.ingestion import intake
@@ -104,14 +105,19 @@ def _add_text(app: Application, caller: Principal, body: bytes, key: str | None)
         max_characters=app.settings.max_text_characters,
     )  # fmt: skip
 
+    job: Job | None = None
+
     def act() -> Reply:
+        nonlocal job
         added = intake.add_text(tx, caller.workspace_id, new)
         _note_added(tx, caller, added)
+        job = added.job
         return _reply(added)
 
     with app.relational.write(caller.workspace_id) as tx:
         reply = once(tx, caller.workspace_id, key, sha256_hex(b"documents\0" + body), act)
-    app.signal.notify_all()
+    if job:
+        app.signal.notify(job.lane)
     return reply
 
 
@@ -160,7 +166,8 @@ def _add_upload(app: Application, caller: Principal, form: FormData, key: str | 
         app.files.delete(stored.file_key)
     if taken and taken.added and taken.added.replaced_file:
         app.files.delete(taken.added.replaced_file)
-    app.signal.notify_all()
+    if taken and (job := taken.job):
+        app.signal.notify(job.lane)
     return reply
 
 

@@ -24,6 +24,8 @@ log = structlog.get_logger(__name__)
 # How late a job is whose message was lost, or a retry that falls due.
 _LOOK_SECONDS = 0.5
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.2, 5.0
+# The first message goes at once, and those that come right after it together: whom it woke goes on by itself.
+_PAUSE_SECONDS = 0.01
 _MEASURE_SECONDS = 60.0
 # Workers that one look wakes in a lane; each goes on by itself for as long as something is due.
 _MOST_WOKEN = 16
@@ -74,6 +76,7 @@ class Dispatcher:
                 wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
             else:
                 wait = _FIRST_WAIT_SECONDS
+                self._stopping.wait(_PAUSE_SECONDS)
 
     def _next(self) -> str | None:
         with self._changed:

@@ -121,10 +121,13 @@ def next_priority(tx: Transaction, lane: Lane, above: int, now: float, *, fresh:
 
 
 def next_workspace(tx: Transaction, lane: Lane, priority: int, after: str, now: float, *, fresh: bool) -> str | None:
-    """The next workspace, in the order of ids, with such jobs in a priority."""
+    """The next workspace, in the order of ids, with such jobs in a priority; after the last one the first again."""
+    waiting = (
+        f"SELECT workspace_id FROM jobs WHERE lane = :lane AND {_FRESH if fresh else _TRIED} AND priority = :priority"
+    )
+    in_order = "ORDER BY workspace_id LIMIT 1"
     row = tx.one(
-        f"SELECT workspace_id FROM jobs WHERE lane = :lane AND {_FRESH if fresh else _TRIED}"
-        " AND priority = :priority AND workspace_id > :after ORDER BY workspace_id LIMIT 1",
+        f"SELECT coalesce(({waiting} AND workspace_id > :after {in_order}), ({waiting} {in_order})) AS workspace_id",
         {"lane": lane.value, "priority": priority, "after": after, "now": now},
     )
     return row["workspace_id"] if row else None

@@ -196,7 +196,8 @@ def claim(
                     tx, lane, priority, workspace_id, share, fresh=fresh, owner=owner, now=now,
                     lease_seconds=lease_seconds,
                 )  # fmt: skip
-        priority = repository.next_priority(tx, lane, priority, now, fresh=fresh)
+        if len(claimed) < limit:
+            priority = repository.next_priority(tx, lane, priority, now, fresh=fresh)
     return claimed
 
 
@@ -215,11 +216,14 @@ def _in_turn(tx: Transaction, lane: Lane, priority: int, last: str, now: float, 
     after, wrapped = last, False
     while True:
         found = repository.next_workspace(tx, lane, priority, after, now, fresh=fresh)
-        if found is None or (wrapped and found > last):
+        if found is None:
+            return
+        if found <= after:  # There is none after it, so this is the first of all.
             if wrapped or not last:
                 return
-            after, wrapped = "", True
-            continue
+            wrapped = True
+        if wrapped and found > last:
+            return
         yield found
         after = found
 

@@ -20,7 +20,10 @@ from pegasus.ports import RelationalStore, Transaction
 
 log = structlog.get_logger(__name__)
 
-_BATCH = 128
+# How many jobs a worker indexes together; fewer where there are others, who are idle while it has all of an import.
+_BATCH, SHARED_BATCH = 128, 32
+# How long a worker that has work goes on without a look at what others have lost.
+_LOOK_SECONDS = 1.0
 
 
 class Task(Protocol):
@@ -38,6 +41,7 @@ class LaneSettings:
     max_attempts: int
     lease_seconds: float
     step_seconds: float = 600.0  # How long a step may show no progress.
+    batch: int = _BATCH
 
 
 class Worker:
@@ -53,6 +57,7 @@ class Worker:
         self._unsettled: list[tuple[Job, PegasusError]] = []
         self._turns: dict[int, str] = {}
         self._was_retry = False
+        self._found, self._look_at = False, 0.0
         self._alive_at: float | None = None  # When the step in hand began or last showed progress; None when idle.
         self._progress = 0.0
 
@@ -105,13 +110,32 @@ class Worker:
                 self._settle(tx, job, error, Outcome.STUCK)
 
     def _claim(self) -> list[Job]:
+        # Whoever has just found something most likely finds more, and needs no look before the write that a claim is.
+        jobs = self._take() if self._found and time.monotonic() < self._look_at else []
+        if not jobs and self._look():
+            jobs = self._take()
+        self._found = bool(jobs)
+        spent = [job for job in jobs if service.is_spent_by_crashes(job, self._settings.max_attempts)]
+        if spent:
+            with self._relational.write() as tx:
+                for job in spent:
+                    self._bury(tx, job)
+        self._held = {job.id: job for job in jobs if job not in spent}
+        return list(self._held.values())
+
+    def _look(self) -> bool:
+        """Whether a claim may find something, once what others have lost is taken back."""
+        self._look_at = time.monotonic() + _LOOK_SECONDS
         with self._relational.read() as tx:
             if not repository.has_due(tx, self._lane, time.time()):
-                return []
+                return False
             expired = bool(repository.expired(tx, self._lane, time.time()))
         if expired:
             with self._relational.write() as tx:
                 service.release_expired(tx, self._lane, time.time())
+        return True
+
+    def _take(self) -> list[Job]:
         with self._relational.write(alone=False) as tx:
             now = time.time()
             state = service.lane_state(tx, self._lane, now)
@@ -121,18 +145,12 @@ class Worker:
                 jobs = service.claim_alone(
                     tx, self._lane, owner=self.owner, now=time.time(), lease_seconds=self._settings.lease_seconds
                 )
-        spent = [job for job in jobs if service.is_spent_by_crashes(job, self._settings.max_attempts)]
-        if spent:
-            with self._relational.write() as tx:
-                for job in spent:
-                    self._bury(tx, job)
-        self._held = {job.id: job for job in jobs if job not in spent}
-        return list(self._held.values())
+        return jobs
 
     def _claim_in_turn(self, tx: Transaction, now: float) -> list[Job]:
         """Retries and fresh jobs by turns, so that neither many failures nor a long import holds up the other."""
         # A job that failed before runs alone: whatever is wrong with it must not cost others an attempt.
-        batch = _BATCH if self._lane is Lane.INDEX else 1
+        batch = self._settings.batch if self._lane is Lane.INDEX else 1
         for fresh in (True, False) if self._was_retry else (False, True):
             jobs = service.claim(
                 tx, self._lane, batch if fresh else 1, fresh=fresh, owner=self.owner, now=now,
