@@ -94,6 +94,12 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = Field(default="text", description="text for people, json for programs.")
 
     max_upload_bytes: int = Field(default=100 * 2**20, ge=1, description="The largest file that is accepted.")
+    direct_uploads: bool = Field(
+        default=True,
+        description="Whether clients send what they announce at /v1/uploads straight into the bucket of"
+        " PEGASUS_FILES_URL, which needs the extra pegasus[server]; false where its address is not for them: then the"
+        " API takes it, as where there is no bucket.",
+    )
     max_text_characters: int = Field(default=20_000_000, ge=1, description="The longest text of one document.")
     max_archive_bytes: int = Field(default=2 * 2**30, ge=1, description="The most that one ZIP may unpack to.")
     parse_timeout_seconds: float = Field(default=60, gt=0, description="How long reading one file may take.")
