@@ -303,7 +303,7 @@ def _open_graph(server: GraphServer | None, directory: Path) -> GraphStore:
     from pegasus.adapters.bolt import BoltGraphStore
 
     if server.region:
-        _need("botocore", "PEGASUS_GRAPH_URL with auth=sigv4", "aws")
+        _need("botocore", "PEGASUS_GRAPH_URL with auth=sigv4", "server")
         from pegasus.adapters.neptune_signature import NeptuneSignatures
 
         signatures = NeptuneSignatures(server.host, server.region).auth_manager()

@@ -72,7 +72,7 @@ class Settings(BaseSettings):
         default=None,
         description="A server for the graph, whose database no other installation uses: Neo4j as"
         " bolt+s://user:password@host:7687/database, Neptune as bolt+s://host:8182?auth=sigv4&region=eu-west-1; needs"
-        " the extra pegasus[server], Neptune pegasus[aws] too. None: a file.",
+        " the extra pegasus[server]. None: a file.",
     )
     files_url: SecretStr | None = Field(
         default=None,

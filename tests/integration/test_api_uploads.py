@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
-from calls import assert_problem
+from calls import assert_problem, send_upload
 from conftest import finished
 from servers import REGION
 from tier import CREDENTIALS
@@ -54,7 +54,7 @@ class Tenant:
 
     def put(self, content: bytes, filename: str = "note.md") -> dict[str, Any]:
         upload: dict[str, Any] = self.announce(content, filename).json()
-        assert send(upload, content).status_code == 200
+        assert send_upload(upload, content) == 200
         return upload
 
     def age(self, seconds: float) -> None:
@@ -66,12 +66,6 @@ class Tenant:
 
     def files(self) -> list[str]:
         return [key for key in self.application.files.stored_keys() if key.startswith(self.workspace_id)]
-
-
-def send(upload: dict[str, Any], content: bytes) -> httpx.Response:
-    """By a client that knows nothing but the answer, and that has no key."""
-    with httpx.Client(trust_env=False) as http:
-        return http.request(upload["method"], upload["url"], headers=upload["headers"], content=content)
 
 
 def unique(text: str = "The ferryman's name") -> bytes:
@@ -131,7 +125,7 @@ def test_a_file_that_was_sent_by_itself_becomes_a_document(tenant: Tenant, its_a
     upload = announced.json()
     direct = tenant.application.settings.direct_uploads
     assert upload["url"].startswith(its_address) != direct
-    assert send(upload, content).status_code == 200
+    assert send_upload(upload, content) == 200
     answer = tenant.hand_in(upload, title="The ferry", uri="file:///ferry.pdf", tags=["trip"], metadata={"by": "Anna"})
     assert answer.status_code == 202
     document, job = answer.json()["document"], answer.json()["job"]
@@ -172,10 +166,10 @@ def test_content_that_is_known_is_the_same_document(tenant: Tenant) -> None:
 def test_the_bytes_may_be_sent_again_until_they_are_handed_in(tenant: Tenant) -> None:
     content = unique()
     upload = tenant.put(content)
-    assert send(upload, content).status_code == 200
+    assert send_upload(upload, content) == 200
     assert tenant.hand_in(upload).status_code == 202
     # A doubled request of a slow network: it changes nothing any more.
-    assert send(upload, content).status_code == 200
+    assert send_upload(upload, content) == 200
     assert tenant.hand_in(upload).status_code == 409
     assert len(tenant.files()) == 1
 
@@ -184,9 +178,9 @@ def test_other_bytes_than_were_announced_are_refused(tenant: Tenant) -> None:
     content = unique()
     upload = tenant.announce(content).json()
     for sent, status in ((content[:-1] + b"x", 400), (content + b"x", 403), (content[:-1], 403), (b"", 403)):
-        assert send(upload, sent).status_code == status
+        assert send_upload(upload, sent) == status
     assert_problem(tenant.hand_in(upload), 409, "conflict")
-    assert send(upload, content).status_code == 200
+    assert send_upload(upload, content) == 200
     assert tenant.hand_in(upload).status_code == 202
 
 
@@ -195,7 +189,7 @@ def test_a_url_that_was_tampered_with_is_refused(tenant: Tenant) -> None:
     upload, other = tenant.announce(content).json(), tenant.announce(content).json()
     url, last = upload["url"], upload["url"][-1]  # Its token's or its signature's
     for tampered in (url[:-1] + ("1" if last == "0" else "0"), url[:-1], url.replace(upload["id"], other["id"])):
-        assert send({**upload, "url": tampered}, content).status_code == 403
+        assert send_upload({**upload, "url": tampered}, content) == 403
     assert_problem(tenant.hand_in(upload), 409, "conflict")
 
 
@@ -237,7 +231,7 @@ def test_a_request_with_the_same_idempotency_key_is_done_once(tenant: Tenant) ->
     content = unique()
     first, again = (tenant.announce(content, **{"Idempotency-Key": "announce"}).json() for _ in range(2))
     assert first == again
-    assert send(first, content).status_code == 200
+    assert send_upload(first, content) == 200
     answers = [tenant.hand_in(first, key="hand-in") for _ in range(2)]
     assert [answer.status_code for answer in answers] == [202, 202]
     assert answers[0].json() == answers[1].json()
@@ -258,7 +252,7 @@ def test_after_a_day_it_cannot_be_handed_in_and_nothing_of_it_is_left(tenant: Te
     upload = tenant.put(content)
     tenant.age(3_601)
     if not tenant.application.settings.direct_uploads:  # That of a bucket has its end in its signature.
-        assert_problem(send(upload, content), 403, "forbidden")
+        assert send_upload(upload, content) == 403
     tenant.age(DAY_SECONDS - 3_600)
     assert_problem(tenant.hand_in(upload), 404, "not-found")
     tenant.age(3_600)
