@@ -511,7 +511,10 @@ def build(settings: Settings, directory: Path, role: Role | None = None) -> Appl
         "unpack": UnpackTask(relational, files, signal, settings.max_upload_bytes, settings.max_archive_bytes),
         "source": SourceTask(relational, files, open_reader, signal, settings.max_upload_bytes),
     }
-    lane_settings = LaneSettings(settings.job_max_attempts, settings.job_lease_seconds, settings.job_step_seconds)
+    lane_settings = LaneSettings(
+        settings.job_max_attempts, settings.job_lease_seconds, settings.job_step_seconds,
+        settings.job_patience_hours * 3_600,
+    )  # fmt: skip
     workers = tuple(
         LaneWorker(lane, relational, tasks, wakes, lane_settings, release_freed_memory)
         for lane, number in slots.items()

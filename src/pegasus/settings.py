@@ -139,6 +139,9 @@ class Settings(BaseSettings):
         ge=1,
         description="After so many attempts a job is dead; most kinds of faults get fewer.",
     )
+    job_patience_hours: float = Field(
+        default=24, ge=0, description="A job that waits for a store which is away for so long is dead."
+    )
     job_lease_seconds: float = Field(default=60, gt=0, description="A worker silent for so long has lost its job.")
     job_step_seconds: float = Field(
         default=600, gt=0, description="A step of a job that shows no progress for so long is given up."
