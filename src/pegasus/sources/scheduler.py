@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import structlog
-
 from pegasus.domain import Lane
-from pegasus.errors import Unavailable
 from pegasus.ports import JobSignal, RelationalStore
 from pegasus.sources import service
-
-log = structlog.get_logger(__name__)
+from pegasus.threads import repeating
 
 _LOOK_SECONDS = 1.0
 
@@ -22,22 +17,8 @@ _LOOK_SECONDS = 1.0
 @contextmanager
 def scheduling(relational: RelationalStore, signal: JobSignal) -> Iterator[None]:
     """For the length of the block, on a thread of its own."""
-    stopping = threading.Event()
-
-    def work() -> None:
-        while not stopping.wait(_LOOK_SECONDS):
-            try:
-                start_due(relational, signal)
-            except Unavailable as error:  # The next look may fare better.
-                log.warning("sources.schedule_interrupted", detail=error.detail)
-
-    thread = threading.Thread(target=work, name="scheduler", daemon=True)
-    thread.start()
-    try:
+    with repeating("scheduler", lambda: start_due(relational, signal), _LOOK_SECONDS):
         yield
-    finally:
-        stopping.set()
-        thread.join()
 
 
 def start_due(relational: RelationalStore, signal: JobSignal) -> int:
