@@ -45,9 +45,12 @@ class Bench:
         with store.write() as tx:
             self.workspace_id = access.create_workspace(tx, "test")
 
-    def worker(self, lane: Lane = Lane.READ, lease_seconds: float = 60, step_seconds: float = 600) -> LaneWorker:
-        tasks = {"probe": self.task, "erase": self.task}
-        settings = LaneSettings(MAX_ATTEMPTS, lease_seconds, step_seconds)
+    def worker(
+        self, lane: Lane = Lane.READ, lease_seconds: float = 60, step_seconds: float = 600,
+        patience_seconds: float = 86_400,
+    ) -> LaneWorker:  # fmt: skip
+        tasks = dict.fromkeys(("probe", "erase", "source"), self.task)
+        settings = LaneSettings(MAX_ATTEMPTS, lease_seconds, step_seconds, patience_seconds)
         return LaneWorker(lane, self.store, tasks, InProcessSignal(), settings, lambda: None)
 
     def enqueue(

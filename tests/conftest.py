@@ -80,7 +80,7 @@ def tier(request: pytest.FixtureRequest) -> Iterator[None]:
     if not ON_SERVERS:
         yield
         return
-    servers = [request.getfixturevalue(name) for name in ("postgres_server", "chroma", "bolt", "s3")]
+    servers = [request.getfixturevalue(name) for name in ("postgres_server", "chroma", "bolt", "s3", "redis")]
     with running_on(ServerTier(*servers)):
         yield
 
@@ -169,8 +169,8 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 @pytest.fixture(scope="session")
 def redis() -> Iterator[RedisServer]:
-    """With a password and the user who has no name."""
-    with redis_server(password=PASSWORD) as server:
+    """With a password and the user who has no name, and a database for each data directory of a run."""
+    with redis_server(password=PASSWORD, options={"databases": "10000"}) as server:
         yield server
 
 

@@ -71,6 +71,7 @@ def fill(folder: Path) -> dict[str, str]:
 
 
 def _add_documents(client: Client, made: dict[str, str]) -> None:
+    client.call("POST", "/v1/uploads", json={"filename": "a.pdf", "size_bytes": 1, "sha256": "0" * 64})
     lighthouse = (
         "The keeper of the lighthouse wrote down every storm. Ada Lovelace wrote to Grace Hopper about it in"
         " London. See [[Compilers]] for more."

@@ -17,6 +17,7 @@ from itertools import count
 from pathlib import Path
 
 import psycopg
+import tied
 from psycopg.sql import SQL, Identifier
 
 PASSWORD = "a-password+that/nobody should%see"
@@ -24,15 +25,6 @@ _QUOTED_PASSWORD = "a-password%2Bthat%2Fnobody%20should%25see"
 _START_SECONDS = 60
 # Tests want speed, and no power cut of theirs comes between a commit and the disk.
 _OPTIONS = {"fsync": "off", "max_connections": "200", "shared_buffers": "32MB", "jit": "off", "timezone": "UTC"}
-# The server takes the shell's place and keeps its pid. What stays behind, no child of it, ends it and removes its place
-# ($0) as soon as nobody holds the other end of its standard input: when the tests end, even by kill -9. INT is "fast":
-# whoever is still connected is sent away.
-_AS_LONG_AS_WE = """
-exec 3<&0
-( { read -r _ <&3 || { kill -INT $$; n=0; while kill -0 $$ && [ $n -lt 200 ]; do sleep 0.1; n=$((n + 1)); done
-  rm -rf "$0"; }; } >/dev/null 2>&1 & )
-exec "$@" 3<&- </dev/null
-"""
 
 
 class Missing(Exception):
@@ -95,7 +87,7 @@ class PostgresServer:
         assert self.process
         children = self._pids()[1:]
         self.send(signal.SIGKILL)
-        self.process.communicate(b"It has ended.\n", _START_SECONDS)
+        tied.ended(self.process, _START_SECONDS)
         while any(_runs(pid) for pid in children):
             time.sleep(0.02)
 
@@ -131,10 +123,10 @@ def running() -> Iterator[PostgresServer]:
 
         def start() -> subprocess.Popen[bytes]:
             with (folder / "log").open("ab") as log:
-                return subprocess.Popen(
-                    ["/bin/sh", "-c", _AS_LONG_AS_WE, folder,
-                     programs / "postgres", "-D", data, "-k", folder, "-h", "127.0.0.1", "-p", str(port), *options],
-                    stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, cwd="/", **somebody,
+                # INT is "fast": whoever is still connected is sent away.
+                return tied.start(
+                    [programs / "postgres", "-D", data, "-k", folder, "-h", "127.0.0.1", "-p", str(port), *options],
+                    signal="INT", leaves=[folder], stdout=log, stderr=log, start_new_session=True, cwd="/", **somebody,
                 )  # fmt: skip
 
         server = PostgresServer(port, folder, start)

@@ -18,6 +18,7 @@ class Proxy:
         self.delay_seconds = 0.0
         self.cut_after_bytes: int | None = None
         self._connections: list[socket.socket] = []
+        self._hushed = 0  # Connections from before are never heard of again.
         self._listener: socket.socket | None = None
         self.port = 0
         self.listen()
@@ -42,6 +43,10 @@ class Proxy:
                 connection.shutdown(socket.SHUT_RDWR)
         self._connections.clear()
 
+    def hush(self) -> None:
+        """Whoever is connected hears nothing more, not even an end, as when a machine loses its power."""
+        self._hushed = len(self._connections)
+
     def lead_to(self, target: int) -> None:
         self.target = target
         self.cut()
@@ -55,15 +60,18 @@ class Proxy:
     def _serve(self, caller: socket.socket) -> None:
         with caller, suppress(OSError), socket.create_connection(("127.0.0.1", self.target)) as server:
             self._connections += [caller, server]
-            back = threading.Thread(target=self._pump, args=(server, caller), daemon=True)
+            number = len(self._connections)
+            back = threading.Thread(target=self._pump, args=(server, caller, number), daemon=True)
             back.start()
-            self._pump(caller, server)
+            self._pump(caller, server, number)
             back.join()
 
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+    def _pump(self, source: socket.socket, sink: socket.socket, number: int) -> None:
         passed = 0
         with suppress(OSError):
             while data := source.recv(2**16):
+                if number <= self._hushed:
+                    continue
                 passed += len(data)
                 if self.cut_after_bytes is not None and passed > self.cut_after_bytes:
                     self.cut_after_bytes = None

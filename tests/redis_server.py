@@ -10,7 +10,6 @@ It keeps its port and its files from one start to the next, and ends with the te
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import signal
 import socket
@@ -27,6 +26,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+import tied
 from servers import REQUIRED
 
 from pegasus.adapters.redis_connection import RedisConnection
@@ -53,9 +53,6 @@ xGejSHK8fGuZK0bhPApwbaZjWOduQEOQqWqGMI3l
 -----END CERTIFICATE-----
 """
 _START_SECONDS, _STOP_SECONDS, _START_ATTEMPTS = 60, 30, 3
-# The server ends with whoever holds the other end of its standard input, even by kill -9, and even while it is paused.
-# Its files go too, unless it was told to keep them.
-_AS_LONG_AS_WE = '"$@" >>"$0/log" 2>&1 & echo $!; read -r keep; kill -KILL $!; wait $!; [ "$keep" ] || rm -rf "$0"'
 
 
 class RedisServer:
@@ -77,7 +74,6 @@ class RedisServer:
         self.tls_port: int | None = None
         self.certificate: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._pid = 0
         lines = {
             "port": str(self.port), "bind": "127.0.0.1", "dir": str(folder), "save": '""', "daemonize": "no",
             "appendonly": "yes" if append_only else "no", "appendfsync": "always", **options,
@@ -104,15 +100,13 @@ class RedisServer:
         self.folder.mkdir(parents=True, exist_ok=True)
         configuration = self.folder / "redis.conf"
         configuration.write_text(self._configuration)
-        self._process = subprocess.Popen(
-            ["/bin/sh", "-c", _AS_LONG_AS_WE, self.folder, _program(), configuration],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
-        assert self._process.stdout
-        self._pid = int(self._process.stdout.readline())
+        with (self.folder / "log").open("ab") as log:
+            self._process = tied.start(
+                [_program(), configuration], leaves=[self.folder], stdout=log, stderr=log, start_new_session=True
+            )
         until = time.monotonic() + _START_SECONDS
         while not self.answers():
-            if not self._runs() or time.monotonic() > until:
+            if self._process.poll() is not None or time.monotonic() > until:
                 self.kill()
                 raise AssertionError(f"Redis did not start:\n{self.log[-3000:]}")
             time.sleep(0.02)
@@ -131,10 +125,10 @@ class RedisServer:
 
     def pause(self) -> None:
         """It keeps its connections, accepts more and says nothing."""
-        os.kill(self._pid, signal.SIGSTOP)
+        self._send(signal.SIGSTOP)
 
     def resume(self) -> None:
-        os.kill(self._pid, signal.SIGCONT)
+        self._send(signal.SIGCONT)
 
     def command(self, *words: str) -> str:
         """What the server says to a command, as it says it: ``+OK``, ``:3``, ``$5`` and so on."""
@@ -163,22 +157,15 @@ class RedisServer:
         log = self.folder / "log"
         return log.read_text(errors="replace") if log.is_file() else ""
 
-    def _runs(self) -> bool:
-        # A process that has ended and that the shell has not waited for yet is there, too: as a zombie.
-        with suppress(OSError):
-            return f"{self._pid} (" in (stat := Path(f"/proc/{self._pid}/stat").read_text()) and ") Z " not in stat
-        return False
+    def _send(self, number: int) -> None:
+        assert self._process
+        self._process.send_signal(number)
 
     def _end(self, number: int) -> None:
-        if self._process is None:
-            return
-        with suppress(ProcessLookupError):
-            os.kill(self._pid, number)
-        until = time.monotonic() + _STOP_SECONDS
-        while self._runs() and time.monotonic() < until:
-            time.sleep(0.005)
-        self._process.communicate(b"keep\n", timeout=_STOP_SECONDS)
-        self._process = None
+        if self._process:
+            self._send(number)
+            tied.ended(self._process, _STOP_SECONDS)
+            self._process = None
 
 
 def _said(words: list[str] | tuple[str, ...]) -> bytes:

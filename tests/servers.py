@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+import tied
 
 from pegasus.identifiers import new_id
 
@@ -54,13 +55,6 @@ def free_port() -> int:
         return port
 
 
-# The server takes the shell's place and keeps its pid. What stays behind, no child of it, ends it and takes away what
-# it leaves ($0) as soon as nobody holds the other end of its standard input: when the tests end, even by kill -9.
-_AS_LONG_AS_WE = (
-    'exec 3<&0; ( { read -r _ <&3 || { kill -KILL $$; rm -f $0; }; } >/dev/null 2>&1 & ); exec "$@" 3<&- </dev/null'
-)
-
-
 class Process:
     """A server's process: started, stopped, killed, frozen, and started again on the same files and port."""
 
@@ -74,10 +68,9 @@ class Process:
     def start(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         with (self._folder / "output.log").open("ab") as output:
-            self._process = subprocess.Popen(
-                ["/bin/sh", "-c", _AS_LONG_AS_WE, " ".join(self._leaves), *self._command], cwd=self._folder,
-                stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT,
-            )  # fmt: skip
+            self._process = tied.start(
+                self._command, leaves=self._leaves, cwd=self._folder, stdout=output, stderr=subprocess.STDOUT
+            )
         until = time.monotonic() + START_SECONDS
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > until:
@@ -96,7 +89,7 @@ class Process:
     def kill(self) -> None:
         if self._process:
             self._process.kill()
-            self._process.communicate(b"It has ended.\n", 20)
+            tied.ended(self._process, 20)
             self._process = None
             for name in self._leaves:
                 Path(name).unlink(missing_ok=True)

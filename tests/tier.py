@@ -11,12 +11,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from postgresql import PostgresServer
+from redis_server import RedisServer
 from servers import (
     ACCESS_KEY_ID,
     PASSWORD,
@@ -45,8 +47,10 @@ class ServerTier:
     chroma: ChromaServer
     bolt: BoltServer
     s3: S3Server
+    redis: RedisServer
     _places: dict[Path, Environment] = field(default_factory=dict)
     _databases: dict[Path, str] = field(default_factory=dict)
+    _numbers: Iterator[int] = field(default_factory=count)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def places(self, directory: Path) -> Environment:
@@ -74,6 +78,7 @@ class ServerTier:
             "PEGASUS_VECTORS_URL": f"{self.chroma.url}/{new_id()}",
             "PEGASUS_GRAPH_URL": f"bolt://root:{quote(PASSWORD)}@{place}/{self.bolt.new_database()}",
             "PEGASUS_FILES_URL": f"s3://{self.s3.bucket}/{new_id()}?region={REGION}&endpoint={self.s3.endpoint}",
+            "PEGASUS_CACHE_URL": f"{self.redis.url.removesuffix('/0')}/{next(self._numbers)}",
         }
 
 

@@ -60,7 +60,8 @@ def _example(api: Json, method: str, path: str, operation: Json) -> str:
         if kind == "multipart/form-data":
             data = "-F file=@notes.pdf -F tags=work"
         else:
-            sent = content.get("example") or json.dumps(_sample(_resolved(api, content["schema"])), ensure_ascii=False)
+            example = content.get("example") or _sample(_resolved(api, content["schema"]))
+            sent = example if isinstance(example, str) else json.dumps(example, ensure_ascii=False)
             data = f"-H 'Content-Type: {kind}' \\\n  --data-binary {shlex.quote(sent)}"
         calls.append(f'curl -X {method.upper()} {url} -H "X-API-Key: $PEGASUS_KEY" {data}\n')
     return f"```sh\n{''.join(calls)}```\n\n" if calls else ""

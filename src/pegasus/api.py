@@ -31,12 +31,13 @@ from pegasus.schemas import Schema
 from pegasus.search import endpoints as search
 from pegasus.sources import endpoints as sources
 from pegasus.threads import on_thread
+from pegasus.uploads import endpoints as uploads
 from pegasus.usage import endpoints as usage
 from pegasus.web import KEY_SCHEMES, OF_ANY_REQUEST, PROBLEM_MEDIA_TYPE, App, KeyGate, problem_response, problems
 
 log = structlog.get_logger("pegasus.access")
 
-_FEATURES = (documents, search, chat, graph, jobs, sources, integrity, access, usage)
+_FEATURES = (documents, uploads, search, chat, graph, jobs, sources, integrity, access, usage)
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 _MULTIPART_ROOM_BYTES = 2**20
 # A body whose sender says nothing for so long is given up.

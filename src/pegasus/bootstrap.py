@@ -41,7 +41,7 @@ from pegasus.integrity.workspaces import EraseWorkspaceTask
 from pegasus.jobs import service as jobs
 from pegasus.jobs.dispatcher import Dispatcher, publishing_what_is_due
 from pegasus.jobs.protection import protecting
-from pegasus.jobs.reaper import Chore, Reaper
+from pegasus.jobs.reaper import Chore, Reaper, in_transaction
 from pegasus.jobs.runner import InProcessSignal, LaneSettings, LaneWorker, Task
 from pegasus.jobs.worker import SHARED_BATCH
 from pegasus.memory import limit_arenas, release_freed_memory
@@ -70,6 +70,7 @@ from pegasus.store_urls import Bucket, GraphServer, RedisAddress, VectorServer
 from pegasus.text.entities import find_mentions
 from pegasus.text.feed import ReadFeed
 from pegasus.time_limits import TimedChecks
+from pegasus.uploads import service as uploads
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -257,7 +258,7 @@ def open_stores(settings: Settings, directory: Path, revision: str | None = HEAD
     """The stores that the settings name, the others in a directory, made where they are missing; with the schema at a
     revision, or with None as it is, if this code runs on it. Raises ``Misconfigured``."""
     with ExitStack() as opened:
-        files = _open_files(settings.files, directory)
+        files = _open_files(settings.files, directory, direct=settings.direct_uploads)
         relational = opened.enter_context(closing(_open_relational(directory, database_of(settings))))
         if revision:
             relational.migrate(revision)
@@ -269,11 +270,17 @@ def open_stores(settings: Settings, directory: Path, revision: str | None = HEAD
         return Stores(relational, vectors, graph, files)
 
 
-def _open_files(place: Bucket | Path | None, directory: Path) -> FileStore:
+def _open_files(place: Bucket | Path | None, directory: Path, *, direct: bool = False) -> FileStore:
     if isinstance(place, Bucket):
         from pegasus.adapters.s3_files import S3FileStore
+        from pegasus.adapters.s3_signature import S3Signatures
 
-        return S3FileStore(place.name, place.prefix, region=place.region, endpoint=place.endpoint)
+        # Without botocore, which knows how to sign, the API takes what clients would else send by themselves.
+        direct = direct and importlib.util.find_spec("botocore") is not None
+        return S3FileStore(
+            place.name, place.prefix, region=place.region, endpoint=place.endpoint,
+            sign=S3Signatures() if direct else None,
+        )  # fmt: skip
     from pegasus.adapters.files import FolderFileStore
 
     folder = place or directory / "files"
@@ -307,7 +314,7 @@ def _open_graph(server: GraphServer | None, directory: Path) -> GraphStore:
     from pegasus.adapters.bolt import BoltGraphStore
 
     if server.region:
-        _need("botocore", "PEGASUS_GRAPH_URL with auth=sigv4", "aws")
+        _need("botocore", "PEGASUS_GRAPH_URL with auth=sigv4", "server")
         from pegasus.adapters.neptune_signature import NeptuneSignatures
 
         signatures = NeptuneSignatures(server.host, server.region).auth_manager()
@@ -515,7 +522,10 @@ def build(settings: Settings, directory: Path, role: Role | None = None) -> Appl
         "unpack": UnpackTask(relational, files, signal, settings.max_upload_bytes, settings.max_archive_bytes),
         "source": SourceTask(relational, files, open_reader, signal, settings.max_upload_bytes),
     }
-    lane_settings = LaneSettings(settings.job_max_attempts, settings.job_lease_seconds, settings.job_step_seconds)
+    lane_settings = LaneSettings(
+        settings.job_max_attempts, settings.job_lease_seconds, settings.job_step_seconds,
+        settings.job_patience_hours * 3_600,
+    )  # fmt: skip
     if role:
         lane_settings = replace(lane_settings, batch=SHARED_BATCH)
     workers = tuple(
@@ -563,7 +573,7 @@ def build(settings: Settings, directory: Path, role: Role | None = None) -> Appl
         ),
         reaper=Reaper(
             relational,
-            _chores(settings, purging=vectors.purges and graph.purges),
+            _chores(settings, files, purging=vectors.purges and graph.purges),
             rounds.beat_of("chores", _LONGEST_CHORE_SECONDS),
         ),
         rounds=rounds,
@@ -701,16 +711,23 @@ def _secret(name: str) -> str:
     return value
 
 
-def _chores(settings: Settings, *, purging: bool) -> list[Chore]:
+def _chores(settings: Settings, files: FileStore, *, purging: bool) -> list[Chore]:
     retention_seconds = settings.job_retention_days * 86_400
     chores = [
-        Chore("jobs left behind", 30, lambda tx: jobs.tidy(tx, time.time(), settings.job_lease_seconds)),
-        Chore("finished jobs", 3_600, lambda tx: jobs.delete_finished(tx, time.time() - retention_seconds)),
-        Chore("idempotency replies", 3_600, access.forget_old_replies),
-    ]
+        Chore(
+            "jobs left behind", 30,
+            in_transaction(lambda tx: jobs.tidy(tx, time.time(), settings.job_lease_seconds)),
+        ),
+        Chore(
+            "finished jobs", 3_600,
+            in_transaction(lambda tx: jobs.delete_finished(tx, time.time() - retention_seconds)),
+        ),
+        Chore("idempotency replies", 3_600, in_transaction(access.forget_old_replies)),
+        Chore("uploads", 3_600, lambda relational: uploads.tidy(relational, files)),
+    ]  # fmt: skip
     # Where a server keeps its files, a compaction would purge nothing and be due again the next day.
     if purging and (compact_after_seconds := settings.compact_after_hours * 3_600):
-        chores.append(Chore("compaction", 600, lambda tx: compact_when_due(tx, compact_after_seconds)))
+        chores.append(Chore("compaction", 600, in_transaction(lambda tx: compact_when_due(tx, compact_after_seconds))))
     return chores
 
 

@@ -40,9 +40,7 @@ def locked(path: Path) -> IO[str]:
         path.mkdir(parents=True, exist_ok=True)
         lock = (path / _LOCK_FILE).open("a+")
     except OSError as error:
-        raise Misconfigured(
-            f"The data directory {path} cannot be used: {error.strerror}.", hint="Give another one with --data."
-        ) from error
+        raise _unusable(path, error) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -59,11 +57,15 @@ def locked(path: Path) -> IO[str]:
 
 
 def holder(directory: Path) -> str | None:
-    """The process that holds the directory, as it wrote it there; None when none does."""
-    file = directory / _LOCK_FILE
-    if not file.is_file():
+    """The process that holds the directory, as it wrote it there; None when none does. Raises ``Misconfigured`` for a
+    directory that may not be looked into."""
+    try:
+        lock = (directory / _LOCK_FILE).open()
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    with file.open() as lock:
+    except OSError as error:
+        raise _unusable(directory, error) from error
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -75,8 +77,15 @@ def is_abandoned(path: Path) -> bool:
     """Whether a process once held this as its data directory and none does so now."""
     try:
         return (path / _LOCK_FILE).is_file() and holder(path) is None
-    except OSError:  # It is somebody else's.
+    except (OSError, Misconfigured):  # It is somebody else's.
         return False
+
+
+def _unusable(path: Path, error: OSError) -> Misconfigured:
+    return Misconfigured(
+        f"The data directory {path} cannot be used: {error.strerror}.",
+        hint="Check whose it is and its permissions, or give another one with --data.",
+    )
 
 
 @contextmanager

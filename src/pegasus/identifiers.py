@@ -28,6 +28,7 @@ def is_id(value: str) -> bool:
         return False
 
 
+UPLOADS = "uploads"
 _FILE_KEY = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/([0-9a-f]{2})/\2[0-9a-f]{30}")
 
 
@@ -39,6 +40,11 @@ def new_file_key(workspace_id: str) -> str:
 
 def is_file_key(key: str) -> bool:
     return _FILE_KEY.fullmatch(key) is not None
+
+
+def upload_key(workspace_id: str, upload_id: str) -> str:
+    """Where an upload's bytes wait until they are a document's: apart from files, as all that is old there goes."""
+    return f"{UPLOADS}/{workspace_id}/{upload_id}"
 
 
 def sha256_hex(content: str | bytes) -> str:

@@ -342,8 +342,16 @@ class ByteSource(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
+@dataclass(frozen=True, slots=True)
+class SignedRequest:
+    """A PUT that a client may send to a store itself, with these headers."""
+
+    url: str
+    headers: Mapping[str, str]
+
+
 class FileStore(Protocol):
-    """The original files, by a key that the store makes."""
+    """The original files, by a key that the store makes; and uploads, by ``upload_key``, that are no files yet."""
 
     def put(self, workspace_id: str, source: IO[bytes], max_bytes: int) -> tuple[str, str, int]:
         """Store a stream durably: (key, SHA-256, size). Raises ``TooLarge`` and keeps nothing beyond max_bytes."""
@@ -366,7 +374,30 @@ class FileStore(Protocol):
         """Delete every file of a workspace, and the place where they were."""
         ...
 
-    def stored_keys(self) -> Iterator[str]: ...
+    def stored_keys(self) -> Iterator[str]:
+        """Of files; uploads are not among them."""
+        ...
+
+    def offer(self, upload: str, size_bytes: int, sha256: str, seconds: int) -> SignedRequest | None:
+        """Lets whoever has it put an upload, and no other bytes than these, for so many seconds. None where nothing but
+        ``receive`` can take it."""
+        ...
+
+    def receive(self, upload: str, source: ByteSource, size_bytes: int, sha256: str) -> None:
+        """Store an upload, in place of what was there. Raises ``Invalid`` and keeps none but these bytes."""
+        ...
+
+    def adopt(self, workspace_id: str, upload: str) -> str:
+        """Make a file with the bytes of an upload, which stays; its key. Raises ``NotFound`` where there is none."""
+        ...
+
+    def discard(self, upload: str) -> None:
+        """Unknown ones are passed over."""
+        ...
+
+    def sweep(self, before: float) -> int:
+        """Discard the uploads that came before a time; how many those were."""
+        ...
 
     def ping(self) -> None: ...
 

@@ -72,7 +72,7 @@ class Settings(BaseSettings):
         default=None,
         description="A server for the graph, whose database no other installation uses: Neo4j as"
         " bolt+s://user:password@host:7687/database, Neptune as bolt+s://host:8182?auth=sigv4&region=eu-west-1; needs"
-        " the extra pegasus[server], Neptune pegasus[aws] too. None: a file.",
+        " the extra pegasus[server]. None: a file.",
     )
     files_url: SecretStr | None = Field(
         default=None,
@@ -94,6 +94,12 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = Field(default="text", description="text for people, json for programs.")
 
     max_upload_bytes: int = Field(default=100 * 2**20, ge=1, description="The largest file that is accepted.")
+    direct_uploads: bool = Field(
+        default=True,
+        description="Whether clients send what they announce at /v1/uploads straight into the bucket of"
+        " PEGASUS_FILES_URL, which needs the extra pegasus[server]; false where its address is not for them: then the"
+        " API takes it, as where there is no bucket.",
+    )
     max_text_characters: int = Field(default=20_000_000, ge=1, description="The longest text of one document.")
     max_archive_bytes: int = Field(default=2 * 2**30, ge=1, description="The most that one ZIP may unpack to.")
     parse_timeout_seconds: float = Field(default=60, gt=0, description="How long reading one file may take.")
@@ -132,6 +138,9 @@ class Settings(BaseSettings):
         default=10,
         ge=1,
         description="After so many attempts a job is dead; most kinds of faults get fewer.",
+    )
+    job_patience_hours: float = Field(
+        default=24, ge=0, description="A job that waits for a store which is away for so long is dead."
     )
     job_lease_seconds: float = Field(default=60, gt=0, description="A worker silent for so long has lost its job.")
     job_step_seconds: float = Field(

@@ -1,25 +1,32 @@
-"""Threads for what waits, called from an event loop: as ``anyio.to_thread``, at less than half its cost.
+"""Threads for what waits, called from an event loop, and for what looks again and again whether there is work.
 
-A request that reads one row is handed to a thread and back, and that was dearer than the row. What is left here is a
-queue, and one wake-up of the loop.
+The first are as ``anyio.to_thread``, at less than half its cost. A request that reads one row is handed to a thread and
+back, and that was dearer than the row. What is left here is a queue, and one wake-up of the loop.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, ParamSpec, TypeVar
+
+import structlog
+
+from pegasus.errors import PegasusError
+
+log = structlog.get_logger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 # As many as anyio has: a few that hang, or wait for a store, hold up nobody else.
 _THREADS = 40
+_AFTER_FAILURE_SECONDS, _LAST_WORDS_SECONDS = 5.0, 5.0
 
 
 class Threads:
@@ -76,3 +83,34 @@ def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | Non
 
 # One for the process, as anyio's: its number is what bounds the calls at a time.
 on_thread = Threads().run
+
+
+@contextmanager
+def repeating(
+    name: str, act: Callable[[], object], every_seconds: float, beat: Callable[[], None] = lambda: None
+) -> Iterator[None]:
+    """For the length of the block do something at once and then again and again, on a thread of its own, which calls
+    ``beat`` before each time. What fails is told in the log, and done again a while later: nobody else does it."""
+    stopping = threading.Event()
+
+    def work() -> None:
+        wait = 0.0
+        while not stopping.wait(wait):
+            wait = max(every_seconds, _AFTER_FAILURE_SECONDS)
+            beat()
+            try:
+                act()
+            except PegasusError as error:
+                log.warning("thread.failed", name=name, detail=error.detail, next_seconds=wait)
+            except Exception:
+                log.exception("thread.failed", name=name, next_seconds=wait)
+            else:
+                wait = every_seconds
+
+    thread = threading.Thread(target=work, name=name, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join(_LAST_WORDS_SECONDS)

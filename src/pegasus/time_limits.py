@@ -57,10 +57,13 @@ class LimitedCalls:
             future.cancel()
             raise TimedOut(f"There was no answer within {seconds:g} seconds.", hint=self._hint) from error
 
+    def all_hang(self) -> bool:
+        now = time.monotonic()
+        return all(since is not None and now - since >= self._timeout_seconds for since in self._busy_since)
+
     def check(self) -> None:
         """Raises ``TimedOut`` when every thread hangs."""
-        now = time.monotonic()
-        if all(since is not None and now - since > self._timeout_seconds for since in self._busy_since):
+        if self.all_hang():
             raise TimedOut("Earlier calls have not come back, and there is room for no more.", hint=self._hint)
 
     def close(self) -> None:

@@ -216,11 +216,13 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": "Problem", "content": content} for status in sorted({*_EVERYWHERE, *statuses})}
 
 
-def problem_response(error: PegasusError) -> JSONResponse:
+def problem_response(error: PegasusError, status: int | None = None) -> JSONResponse:
+    """``status``: where somebody else's protocol has another for it."""
     headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
     if error.retryable:
         headers["Retry-After"] = str(error.retry_after_seconds)
-    return JSONResponse(error.problem(), error.status, headers, PROBLEM_MEDIA_TYPE)
+    body = error.problem() | ({"status": status} if status else {})
+    return JSONResponse(body, status or error.status, headers, PROBLEM_MEDIA_TYPE)
 
 
 def event(name: str, data: BaseModel | dict[str, Any]) -> bytes:

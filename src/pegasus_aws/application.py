@@ -59,9 +59,9 @@ STOP_SECONDS: Mapping[Family, int] = {
 CONNECTIONS_WRITING_SHARE = 0.5
 
 # Paths that take what people write: the rules of a firewall see attacks in any text about HTML, paths or commands.
-CONTENT_PATHS = ("/v1/documents", "/v1/ask", "/v1/search", "/v1/sessions")
+CONTENT_PATHS = ("/v1/documents", "/v1/ask", "/v1/search", "/v1/sessions", "/uploads/")
 # Where a page, a picture or a file of a hundred megabytes is sent to.
-SLOW_PATHS = ("/v1/documents",)
+SLOW_PATHS = ("/v1/documents", "/uploads/")
 
 # What the log tells, as metric filters read it. The scheduler measures the queue every so often, as a worker could not:
 # where there are none, none would tell.

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pegasus.identifiers import UPLOADS
 from pegasus.settings import Settings
 from pegasus_aws import application, names
 from pegasus_aws.environments import DEVELOPMENT, ENVIRONMENTS, PRODUCTION, Environment, Google, Network
@@ -63,6 +64,18 @@ def test_a_password_of_redis_needs_no_quoting_in_a_url():
 
     assert (generated["PasswordLength"], generated["ExcludePunctuation"]) == (64, True)
     assert "rediss://" in json.dumps(properties(built("dev"), "data", "RedisSecret")["SecretString"])
+
+
+@environments()
+def test_what_clients_send_and_never_hand_in_ends(name: str):
+    rules = properties(built(name), "data", "FilesBucket")["LifecycleConfiguration"]["Rules"]
+    (url,) = (
+        e["Value"] for e in container(built(name), "BackendApiTask")["Environment"] if e["Name"] == "PEGASUS_FILES_URL"
+    )
+    prefix = url["Fn::Sub"][0].partition("?")[0].removeprefix("s3://${Bucket}/")
+
+    assert [rule["ExpirationInDays"] for rule in rules if rule.get("Prefix") == f"{prefix}/{UPLOADS}/"] == [2]
+    assert not any(rule.get("ExpirationInDays") for rule in rules if "Prefix" not in rule)
 
 
 @environments()

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import io
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 from servers import ACCESS_KEY_ID, SECRET_ACCESS_KEY, S3Server
 
 from pegasus.adapters.files import FolderFileStore
 from pegasus.adapters.s3_files import S3FileStore
+from pegasus.adapters.s3_signature import S3Signatures
 from pegasus.errors import Invalid, NotFound, TooLarge, Unreadable
-from pegasus.identifiers import new_id
-from pegasus.ports import FileStore
+from pegasus.identifiers import new_id, sha256_hex, upload_key
+from pegasus.ports import FileStore, SignedRequest
 
 LIMIT = 1_000_000
 WORKSPACE = "0198c3f2-6d3e-7c41-9b3a-0c1de87cd9d1"
@@ -25,7 +28,9 @@ def bucket(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3FileStore:
     """A store of the test's own, beside others in one bucket."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
-    return S3FileStore(s3.bucket, f"tests/{new_id()}", region="us-east-1", endpoint=s3.endpoint)
+    return S3FileStore(
+        s3.bucket, f"tests/{new_id()}", region="us-east-1", endpoint=s3.endpoint, sign=S3Signatures()
+    )  # fmt: skip
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -180,3 +185,116 @@ def test_of_a_stream_that_fails_nothing_is_put_back(store: FileStore) -> None:
     with pytest.raises(Unreadable):
         store.put_back(key, Breaking(Unreadable("damaged")))
     assert list(store.stored_keys()) == []
+
+
+CONTENT = b"what a client sends by itself " * 1_000
+
+
+def new_upload(workspace_id: str = WORKSPACE) -> str:
+    return upload_key(workspace_id, new_id())
+
+
+def receive(store: FileStore, upload: str, content: bytes, announced: bytes = CONTENT) -> None:
+    store.receive(upload, io.BytesIO(content), len(announced), sha256_hex(announced))
+
+
+class TestAnUpload:
+    def test_is_no_file_until_it_is_adopted_and_stays_until_it_is_discarded(self, store: FileStore) -> None:
+        upload = new_upload()
+        for _ in range(2):  # A client whose connection broke sends it again.
+            receive(store, upload, CONTENT)
+        assert list(store.stored_keys()) == []
+        keys = [store.adopt(WORKSPACE, upload) for _ in range(2)]
+        assert sorted(store.stored_keys()) == sorted(keys)
+        for _ in range(2):
+            store.discard(upload)
+        assert [content_of(store, key) for key in keys] == [CONTENT, CONTENT]
+        with pytest.raises(NotFound):
+            store.adopt(WORKSPACE, upload)
+
+    @pytest.mark.parametrize("content", [b"", CONTENT[:-1], CONTENT + b"x", CONTENT[:-1] + b"x"])
+    def test_of_other_bytes_is_refused_and_leaves_what_was_there(self, store: FileStore, content: bytes) -> None:
+        first, second = new_upload(), new_upload()
+        receive(store, first, CONTENT)
+        for upload in (first, second):
+            with pytest.raises(Invalid):
+                receive(store, upload, content)
+        assert content_of(store, store.adopt(WORKSPACE, first)) == CONTENT
+        with pytest.raises(NotFound):
+            store.adopt(WORKSPACE, second)
+        store.discard(first)
+        assert store.sweep(time.time() + 3_600) == 0
+
+    def test_that_nothing_came_of_is_swept_once_it_is_old_and_files_are_not(self, store: FileStore) -> None:
+        kept = put(store, b"x")
+        uploads = [new_upload(), new_upload(new_id())]
+        for upload in uploads:
+            receive(store, upload, CONTENT)
+        assert store.sweep(time.time() - 60) == 0
+        assert store.sweep(time.time() + 60) == 2
+        assert list(store.stored_keys()) == [kept]
+        with pytest.raises(NotFound):
+            store.adopt(WORKSPACE, uploads[0])
+
+    def test_goes_with_its_workspace(self, store: FileStore) -> None:
+        mine, other = new_upload(), new_upload(new_id())
+        for upload in (mine, other):
+            receive(store, upload, CONTENT)
+        store.drop(WORKSPACE)
+        with pytest.raises(NotFound):
+            store.adopt(WORKSPACE, mine)
+        assert content_of(store, store.adopt(WORKSPACE, other)) == CONTENT
+
+
+def offer(bucket: S3FileStore, upload: str, seconds: int = 60) -> SignedRequest:
+    made = bucket.offer(upload, len(CONTENT), sha256_hex(CONTENT), seconds)
+    assert made
+    return made
+
+
+def sent(request: SignedRequest, content: bytes, **headers: str) -> int:
+    with httpx.Client(trust_env=False) as http:
+        return http.put(request.url, content=content, headers={**request.headers, **headers}).status_code
+
+
+class TestASignedRequest:
+    def test_puts_the_bytes_that_it_was_made_for_as_often_as_they_are_sent(self, bucket: S3FileStore) -> None:
+        upload = new_upload()
+        request = offer(bucket, upload)
+        assert SECRET_ACCESS_KEY not in str(request)
+        # What a client sends to every address, a type or a key, does not keep it from this one.
+        assert sent(request, CONTENT, **{"Content-Type": "application/pdf", "X-API-Key": "pgs_x"}) == 200
+        assert sent(request, CONTENT) == 200
+        assert content_of(bucket, bucket.adopt(WORKSPACE, upload)) == CONTENT
+
+    @pytest.mark.parametrize(
+        ("content", "headers", "status"),
+        [
+            (CONTENT[:-1] + b"x", {}, 400),
+            (CONTENT + b"x", {}, 403),
+            (CONTENT[:-1], {}, 403),
+            (b"", {}, 403),
+            (CONTENT, {"x-amz-checksum-sha256": "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="}, 403),
+        ],
+    )
+    def test_puts_no_others(
+        self, bucket: S3FileStore, content: bytes, headers: dict[str, str], status: int
+    ) -> None:  # fmt: skip
+        upload = new_upload()
+        assert sent(offer(bucket, upload), content, **headers) == status
+        with pytest.raises(NotFound):
+            bucket.adopt(WORKSPACE, upload)
+
+    def test_is_for_one_upload_and_ends(self, bucket: S3FileStore) -> None:
+        one, other = new_upload(), new_upload()
+        request = offer(bucket, one, seconds=1)
+        elsewhere = SignedRequest(request.url.replace(one, other), request.headers)
+        assert sent(elsewhere, CONTENT) == 403
+        until = time.monotonic() + 20
+        while sent(request, CONTENT) != 403:
+            assert time.monotonic() < until
+            time.sleep(0.2)
+
+    def test_is_not_made_where_clients_cannot_reach_the_store(self, s3: S3Server, bucket: S3FileStore) -> None:
+        unreachable = S3FileStore(s3.bucket, region="us-east-1", endpoint=s3.endpoint)
+        assert unreachable.offer(new_upload(), 1, sha256_hex(b"x"), 60) is None

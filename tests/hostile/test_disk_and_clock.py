@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,9 @@ from processes import ServerProcess, command
 from stores import differences
 
 from pegasus.bootstrap import embedded, local_access
-from pegasus.client import Client, ProblemError
+from pegasus.client import Client, ProblemError, running_server
+from pegasus.data_directory import holder, is_abandoned, locked
+from pegasus.errors import Misconfigured
 from pegasus.server import serving_in_background
 from pegasus.settings import load_settings
 
@@ -39,6 +42,32 @@ def read_only(directory: Path) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["umount", directory], check=True)
+
+
+@contextmanager
+def shut(directory: Path) -> Iterator[None]:
+    """The directory closed to this thread: as root, for which no mode counts, it goes on as nobody."""
+    nobody, libc = 65_534, ctypes.CDLL(None)
+    directory.chmod(0)
+    before = libc.setfsuid(nobody) if os.geteuid() == 0 else os.geteuid()
+    try:
+        yield
+    finally:
+        libc.setfsuid(before)
+        directory.chmod(0o700)
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_a_directory_of_somebody_else_is_told_with_a_next_step(tmp_path: Path, *, held: bool) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    lock = locked(data) if held else nullcontext()
+    with lock, shut(data):
+        for use in (running_server, holder, locked):
+            with pytest.raises(Misconfigured, match=str(data)) as told:
+                use(data)
+            assert "--data" in str(told.value.hint)
+        assert not is_abandoned(data)
 
 
 @pytest.mark.slow

@@ -35,7 +35,7 @@ def test_each_family_has_its_attempts(error: Any, attempts: int) -> None:
 def test_a_dead_letter_tells_of_each_attempt(bench: Bench) -> None:
     job_id = bench.enqueue()
     worker = bench.worker()
-    errors = [Unavailable("first"), ZeroDivisionError("second"), Unavailable("third")]
+    errors = [WorkerLost("first"), ZeroDivisionError("second"), WorkerLost("third")]
 
     def fail(jobs: Sequence[Job], owner: str) -> None:
         raise errors.pop(0)

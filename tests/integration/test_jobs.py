@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,9 +15,10 @@ from benches import MAX_ATTEMPTS, Bench, raising
 
 from pegasus.access import service as access
 from pegasus.domain import Job, JobState, Lane
-from pegasus.errors import Conflict, Invalid, NotFound, Unavailable
+from pegasus.errors import Conflict, Invalid, NotFound, TimedOut, Unavailable, Unexpected
 from pegasus.identifiers import new_id
 from pegasus.jobs import policy, repository, service
+from pegasus.jobs.runner import LaneWorker
 
 # --- Claiming -----------------------------------------------------------------------------------------------------
 
@@ -192,7 +195,7 @@ def test_a_worker_that_lost_its_lease_gives_up_nothing(bench: Bench, error: Exce
 
 
 def test_a_passing_fault_is_tried_again_later_and_later_and_in_the_end_is_dead(bench: Bench) -> None:
-    job_id = bench.enqueue()
+    job_id = bench.enqueue(kind="source")  # Its schedule asks again: it need not wait.
     bench.task.do = raising(Unavailable("no answer"))
     worker = bench.worker()
     for attempt in range(1, MAX_ATTEMPTS):
@@ -207,6 +210,83 @@ def test_a_passing_fault_is_tried_again_later_and_later_and_in_the_end_is_dead(b
     assert bench.task.given_up == [(job_id, "no answer")]
     bench.run_all(worker)
     assert len(bench.task.runs) == MAX_ATTEMPTS
+
+
+class TestAJobThatWaitsForAStore:
+    def run(self, bench: Bench, worker: LaneWorker, error: Exception, times: int = 1) -> None:
+        bench.task.do = raising(error)
+        for _ in range(times):
+            bench.make_due()
+            assert worker.run_once()
+
+    def waited(self, bench: Bench, job_id: str, seconds: float) -> None:
+        """Let it have waited for so long."""
+        error = {**(bench.get(job_id).error or {})}
+        since = datetime.fromisoformat(error["since"]) - timedelta(seconds=seconds)
+        changed = json.dumps({**error, "since": since.isoformat()})
+        bench.do(lambda tx: tx.execute("UPDATE jobs SET error = :e WHERE id = :id", {"e": changed, "id": job_id}))
+
+    def test_does_so_for_as_long_as_its_patience_lasts_and_keeps_its_attempts(self, bench: Bench) -> None:
+        job_id = bench.enqueue()
+        worker = bench.worker()
+        self.run(bench, worker, Unavailable("away"), 10 * MAX_ATTEMPTS)
+        assert not worker.run_once(), "it must wait before it tries again"
+        self.waited(bench, job_id, 86_000)
+        self.run(bench, worker, Unavailable("away"))
+        job = bench.get(job_id)
+        assert (job.state, job.attempts) == (JobState.QUEUED, 1)
+        assert bench.task.given_up == []
+        self.run(bench, worker, ZeroDivisionError("oops"), MAX_ATTEMPTS - 2)
+        assert bench.state(job_id) == "queued"
+        bench.task.do = bench.task.succeed
+        bench.make_due()
+        assert worker.run_once()
+        assert bench.state(job_id) == "succeeded"
+
+    def test_is_dead_when_its_patience_is_spent(self, bench: Bench) -> None:
+        job_id = bench.enqueue()
+        worker = bench.worker(patience_seconds=3_600)
+        self.run(bench, worker, Unavailable("away"), 2)
+        self.waited(bench, job_id, 3_601)
+        self.run(bench, worker, Unavailable("still away"))
+        assert bench.state(job_id) == "dead"
+        assert bench.task.given_up == [(job_id, "still away")]
+
+    def test_counts_only_the_time_in_which_it_got_nowhere(self, bench: Bench) -> None:
+        job_id = bench.enqueue()
+        worker = bench.worker(patience_seconds=3_600)
+        self.run(bench, worker, Unavailable("away"), 2)
+        self.waited(bench, job_id, 3_601)
+
+        def get_further(jobs: Sequence[Job], owner: str) -> None:
+            with bench.store.write() as tx:
+                assert service.is_held(tx, jobs[0], owner, progressed=True)
+            raise Unavailable("away again")
+
+        bench.task.do = get_further
+        bench.make_due()
+        assert worker.run_once()
+        assert bench.state(job_id) == "queued"
+        self.run(bench, worker, Unavailable("away"), 2)
+        assert bench.state(job_id) == "queued"
+
+    def test_has_a_history_that_ends_somewhere(self, bench: Bench) -> None:
+        job_id = bench.enqueue()
+        self.run(bench, bench.worker(), Unavailable("away"), 30)
+        self.run(bench, bench.worker(), Unavailable("the last"))
+        with bench.store.read() as tx:
+            kept = service.attempts(tx, service.get(tx, bench.workspace_id, job_id))
+        assert [attempt.number for attempt in kept] == list(range(1, 21))
+        assert [kept[-2].error["detail"], kept[-1].error["detail"]] == ["away", "the last"]
+
+    def test_waits_as_long_again_as_the_store_was_away(self) -> None:
+        waits = [max(policy.patient_wait_seconds(away) for _ in range(300)) for away in (0, 10, 100, 86_400)]
+        assert waits[0] < waits[1] < waits[2] < waits[3] <= policy.LONGEST_WAIT_SECONDS + 0.5
+        assert min(policy.patient_wait_seconds(0) for _ in range(100)) >= 0.5
+
+    def test_a_step_that_hangs_is_no_store_that_is_away(self) -> None:
+        assert policy.is_patient(Unavailable("away"))
+        assert not any(map(policy.is_patient, (TimedOut("slow"), Unexpected("a defect"), Invalid("broken"))))
 
 
 def test_waits_grow_with_the_attempts_and_end_somewhere() -> None:
@@ -296,7 +376,7 @@ def test_a_job_of_a_kind_that_this_version_does_not_know_stops_nobody(bench: Ben
 # --- By hand ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("error", [Invalid("broken"), Unavailable("no answer")])
+@pytest.mark.parametrize("error", [Invalid("broken"), ZeroDivisionError("a defect")])
 def test_a_retry_starts_over(bench: Bench, error: Exception) -> None:
     job_id = bench.enqueue()
     bench.task.do = raising(error)

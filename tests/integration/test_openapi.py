@@ -20,6 +20,7 @@ ROUTES = [
     ("GET", "/ready", 200),
     ("POST", "/v1/documents", 202),
     ("POST", "/v1/documents/batch", 202),
+    ("POST", "/v1/uploads", 201),
     ("GET", "/metrics", 200),
     ("GET", "/v1/usage", 200),
     ("GET", "/v1/documents", 200),

@@ -22,7 +22,7 @@ from pegasus.identifiers import first_id_at
 from pegasus.ingestion.batch import BatchIntake
 from pegasus.jobs import service
 from pegasus.jobs.reaper import Chore, Reaper
-from pegasus.ports import Transaction
+from pegasus.ports import RelationalStore
 from pegasus.settings import load_settings
 
 DAY = 86_400
@@ -202,7 +202,7 @@ class TestTheReaper:
     def test_does_its_chores_at_the_start_and_again_until_nothing_is_left(self, bench: Bench) -> None:
         left, done = [3, 2, 1, 0], threading.Event()
 
-        def act(tx: Transaction) -> int:
+        def act(store: RelationalStore) -> int:
             found = left.pop(0)
             if not left:
                 done.set()
@@ -219,14 +219,14 @@ class TestTheReaper:
     def test_goes_on_with_the_others_when_a_chore_fails(self, bench: Bench) -> None:
         left = [7, 0]
         chores = [
-            Chore("full", 1, lambda tx: _raise(Unavailable("The disk is full."))),
-            Chore("broken", 1, lambda tx: _raise(ZeroDivisionError())),
-            Chore("fine", 1, lambda tx: left.pop(0)),
+            Chore("full", 1, lambda store: _raise(Unavailable("The disk is full."))),
+            Chore("broken", 1, lambda store: _raise(ZeroDivisionError())),
+            Chore("fine", 1, lambda store: left.pop(0)),
         ]
         assert Reaper(bench.store, chores, lambda: None).run_once() == {"full": 0, "broken": 0, "fine": 7}
 
     def test_is_part_of_the_application(self, stopped: Application) -> None:
-        chores = {"jobs left behind", "finished jobs", "idempotency replies"}
+        chores = {"jobs left behind", "finished jobs", "idempotency replies", "uploads"}
         if not ON_SERVERS:  # There is nothing that it could purge.
             chores.add("compaction")
         assert stopped.reaper.run_once() == dict.fromkeys(chores, 0)

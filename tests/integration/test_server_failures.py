@@ -97,6 +97,28 @@ def test_a_graph_server_that_falls_silent_or_is_killed_is_used_again_when_it_is_
         assert len(list(store.facts("w"))) == 2
 
 
+def test_a_connection_that_is_never_heard_of_again_does_not_keep_its_thread(
+    bolt: BoltServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bolt_adapter, "_CALL_SECONDS", 2.0)
+    monkeypatch.setattr(bolt_adapter, "_THREADS", 1)
+    with proxy_to(bolt.port) as proxy:
+        store = BoltGraphStore(f"bolt://127.0.0.1:{proxy.port}", ("root", PASSWORD), database=bolt.new_database())
+        with closing(store):
+            store.upsert_documents("w", {"d": "Title"})
+            proxy.hush()
+            assert seconds_of(lambda: store.upsert_documents("w", {"e": "Other"})) < 20
+            until = time.monotonic() + 30
+            while True:  # Its thread is given back, and goes on with a connection of its own.
+                try:
+                    assert store.existing("w", "Document", ["d"]) == {"d"}
+                except Unavailable:
+                    assert time.monotonic() < until
+                    time.sleep(0.1)
+                else:
+                    break
+
+
 def test_connections_that_are_cut_in_a_transaction_are_made_again(bolt: BoltServer) -> None:
     """As a load balancer does with those that were idle, or a failover with all."""
     with proxy_to(bolt.port) as proxy:

@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
-from calls import assert_problem
+from calls import announce_upload, assert_problem, send_upload
 from conftest import finished
 from installations import rows, settings_for, silent, stopped, truth_of
 from servers import ON_SERVERS
@@ -102,6 +102,7 @@ def fill(client: Client, words: str, folder: Path) -> None:
         ("all.zip", members.getvalue()),
     ):
         finished(client, client.call("POST", "/v1/documents", files={"file": (name, content)})["job"]["id"])
+    assert send_upload(announce_upload(client, "plan.md", plan), plan) == 200  # And never handed in.
     finished(client, client.call("DELETE", f"/v1/documents/{changed['document']['id']}")["job"]["id"])
     session = client.call("POST", "/v1/sessions", json={"title": words})["id"]
     path = f"/v1/sessions/{session}/messages"

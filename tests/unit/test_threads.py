@@ -1,4 +1,4 @@
-"""Calls on threads: results, errors and context come back; who is cancelled does not wait."""
+"""Calls on threads: results, errors and context come back; who is cancelled does not wait; what repeats goes on."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import threading
 from contextvars import ContextVar
 
 import pytest
+from structlog.testing import capture_logs
 
-from pegasus.threads import Threads
+from pegasus import threads as module
+from pegasus.errors import Unavailable
+from pegasus.threads import Threads, repeating
 
 word: ContextVar[str] = ContextVar("word")
 
@@ -45,3 +48,27 @@ def test_who_is_cancelled_does_not_wait_and_the_thread_goes_on() -> None:
         assert await threads.run(done.wait, 60)
 
     asyncio.run(main())
+
+
+def test_what_repeats_outlives_its_failures_tells_them_and_ends_with_its_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_AFTER_FAILURE_SECONDS", 0.01)
+    outcomes, done = [None, Unavailable("It is away."), ZeroDivisionError("oops"), None], threading.Event()
+    doers = set()
+
+    def act() -> None:
+        doers.add(threading.current_thread())
+        outcome = outcomes.pop(0) if outcomes else done.set()
+        if outcome:
+            raise outcome
+
+    with capture_logs() as logged, repeating("looking", act, 0.01):
+        assert done.wait(30)
+    (doer,) = doers
+    doer.join(30)
+    assert not doer.is_alive()
+    assert doer.name == "looking"
+    told = [(entry["event"], entry["name"], entry["log_level"], entry.get("detail")) for entry in logged]
+    assert told == [
+        ("thread.failed", "looking", "warning", "It is away."),
+        ("thread.failed", "looking", "error", None),
+    ]

@@ -11,11 +11,13 @@ from __future__ import annotations
 import itertools
 import logging
 import random
+import threading
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
@@ -71,21 +73,12 @@ class BoltGraphStore:
 
         Raises ``Misconfigured`` when the server answers and does not let us in.
         """
-        from neo4j import GraphDatabase
-
         # A label that no node has yet is no news, and is told with each query.
         logging.getLogger("neo4j.notifications").setLevel(logging.ERROR)
         self._address, self._database, self._schema_made = address, database, neptune
         self._calls = LimitedCalls("graph", _THREADS, _CALL_SECONDS, _AWAY_HINT)
-        self._driver: Driver = GraphDatabase.driver(
-            address,
-            auth=auth,
-            user_agent="Pegasus",
-            connection_timeout=_CONNECT_SECONDS,
-            connection_acquisition_timeout=_ACQUIRE_SECONDS,
-            liveness_check_timeout=_IDLE_SECONDS,
-            telemetry_disabled=True,
-        )
+        self._connect = partial(_connect, address, auth)
+        self._driver, self._connecting = self._connect(), threading.Lock()
         try:
             self._check_access()
         except Unavailable as error:
@@ -122,9 +115,20 @@ class BoltGraphStore:
         try:
             return self._calls.result(self._calls.start(self._attempts, work), within_seconds)
         except TimedOut as error:
+            self._let_go_of_what_hangs()
             # A server that is away, not a step that hangs: its jobs are tried again for longer.
             detail = f"The graph server {self._address} says nothing: {error.detail}"
             raise Unavailable(detail, hint=_AWAY_HINT) from error
+
+    def _let_go_of_what_hangs(self) -> None:
+        """Connections whose other end is gone without a word are never heard of again, and the driver, which has no
+        limit for that, waits on: closing them gives the threads back that wait for them."""
+        with self._connecting:
+            if not self._calls.all_hang():
+                return
+            gone, self._driver = self._driver, self._connect()
+        log.warning("graph.connected_anew", address=self._address)
+        gone.close()
 
     def _ask(self, work: Callable[[_Transaction], T]) -> T:
         """The same for what somebody is waiting for."""
@@ -420,6 +424,20 @@ class BoltGraphStore:
     def close(self) -> None:
         self._calls.close()
         self._driver.close()
+
+
+def _connect(address: str, auth: tuple[str, str] | AuthManager | None) -> Driver:
+    from neo4j import GraphDatabase
+
+    return GraphDatabase.driver(
+        address,
+        auth=auth,
+        user_agent="Pegasus",
+        connection_timeout=_CONNECT_SECONDS,
+        connection_acquisition_timeout=_ACQUIRE_SECONDS,
+        liveness_check_timeout=_IDLE_SECONDS,
+        telemetry_disabled=True,
+    )
 
 
 class _Transaction:

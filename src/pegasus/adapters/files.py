@@ -6,12 +6,12 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from pegasus.errors import Invalid, NotFound, TooLarge, Unavailable
-from pegasus.identifiers import is_file_key, is_id, new_file_key
+from pegasus.identifiers import UPLOADS, is_file_key, is_id, new_file_key, new_id
 from pegasus.ports import ByteSource
 
 _BLOCK = 2**18
@@ -68,20 +68,50 @@ class FolderFileStore:
     def drop(self, workspace_id: str) -> None:
         if not is_id(workspace_id):  # A restored row may say anything, and this becomes a path.
             raise Invalid(f"{workspace_id[:100]!r} is not the id of a workspace.")
-        try:
-            shutil.rmtree(self._directory / workspace_id)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise Unavailable(
-                f"The files of the workspace {workspace_id} could not be deleted: {error}.",
-                hint="Check the permissions of the data directory.",
-            ) from error
+        for folder in (self._directory / workspace_id, self._directory / UPLOADS / workspace_id):
+            try:
+                shutil.rmtree(folder)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise Unavailable(
+                    f"The files of the workspace {workspace_id} could not be deleted: {error}.",
+                    hint="Check the permissions of the data directory.",
+                ) from error
 
     def stored_keys(self) -> Iterator[str]:
         for file in self._directory.glob("*/*/*"):
             if is_file_key(key := file.relative_to(self._directory).as_posix()):
                 yield key
+
+    def offer(self, upload: str, size_bytes: int, sha256: str, seconds: int) -> None:
+        """A folder has no address."""
+
+    def receive(self, upload: str, source: ByteSource, size_bytes: int, sha256: str) -> None:
+        # Under a name of its own until it is whole: the same upload may come twice at once.
+        part = f"{upload}.{new_id()}"
+        if self._write(part, source, None) != (sha256, size_bytes):
+            self.discard(part)
+            raise Invalid("These are not the bytes that were announced.", hint="Send the file of that SHA-256.")
+        (self._directory / part).replace(self._directory / upload)
+
+    def adopt(self, workspace_id: str, upload: str) -> str:
+        key = new_file_key(workspace_id)
+        with self.path(upload) as path, path.open("rb") as source:
+            self._write(key, source, None)
+        return key
+
+    def discard(self, upload: str) -> None:
+        self.delete(upload)
+
+    def sweep(self, before: float) -> int:
+        swept = 0
+        for file in self._directory.glob(f"{UPLOADS}/*/*"):
+            with suppress(FileNotFoundError):  # Somebody was quicker.
+                if file.stat().st_mtime < before:
+                    file.unlink()
+                    swept += 1
+        return swept
 
     def ping(self) -> None:
         if not os.access(self._directory, os.W_OK):

@@ -6,15 +6,17 @@ found as every AWS program finds them: in the environment, or from the role of t
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import itertools
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
+from urllib.parse import parse_qs
 
 import obstore
 import structlog
@@ -22,10 +24,11 @@ from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, 
 from obstore.store import S3Store
 
 from pegasus.errors import Invalid, Misconfigured, NotFound, PegasusError, TooLarge, Unavailable
-from pegasus.identifiers import is_file_key, is_id, new_file_key, new_id
-from pegasus.ports import ByteSource
+from pegasus.identifiers import UPLOADS, is_file_key, is_id, new_file_key, new_id
+from pegasus.ports import ByteSource, SignedRequest
 
 if TYPE_CHECKING:
+    from obstore import ObjectMeta
     from obstore.store import ClientConfig, RetryConfig, S3Config
 
 log = structlog.get_logger(__name__)
@@ -39,6 +42,10 @@ _RETRIES = 3
 _SILENCE_SECONDS, _WHOLE_SECONDS = 15, 600
 
 
+# (URL, region, headers, seconds) -> the URL with a signature that is good for no other request, for so long.
+Sign = Callable[[str, str, Mapping[str, str], int], str]
+
+
 class S3FileStore:
     """A bucket that is away does not keep Pegasus from starting; one that refuses it, or is not there, does.
 
@@ -48,10 +55,11 @@ class S3FileStore:
 
     def __init__(
         self, bucket: str, prefix: str = "", *, region: str | None = None, endpoint: str | None = None,
-        silence_seconds: float = _SILENCE_SECONDS,
+        silence_seconds: float = _SILENCE_SECONDS, sign: Sign | None = None,
     ) -> None:  # fmt: skip
-        """``endpoint``: of a service other than AWS's own, as http(s)://host:port. Raises ``Misconfigured``."""
-        self._bucket = bucket
+        """``endpoint``: of a service other than AWS's own, as http(s)://host:port. ``sign``: where clients may put
+        uploads into the bucket themselves. Raises ``Misconfigured``."""
+        self._bucket, self._sign = bucket, sign
         config: S3Config = {"checksum_algorithm": "sha256"}
         client: ClientConfig = {
             "user_agent": "Pegasus", "connect_timeout": "5s", "read_timeout": f"{silence_seconds}s",
@@ -92,19 +100,13 @@ class S3FileStore:
         return True
 
     def _write(self, key: str, source: ByteSource, max_bytes: int | None) -> tuple[str, int]:
-        digest, size = hashlib.sha256(), 0
-        with _passing_file() as file:
-            with _kept():
-                while block := source.read(_BLOCK):
-                    size += len(block)
-                    if max_bytes is not None:
-                        _check_size(size, max_bytes)
-                    digest.update(block)
-                    file.write(block)
-                file.seek(0)
-            with self._told(key):
-                obstore.put(self._store, key, file, use_multipart=size > _PART_BYTES, chunk_size=_PART_BYTES)
-        return digest.hexdigest(), size
+        with _read_to_the_end(source, max_bytes) as (file, sha256, size):
+            self._send(key, file, size)
+        return sha256, size
+
+    def _send(self, key: str, file: IO[bytes], size: int) -> None:
+        with self._told(key):
+            obstore.put(self._store, key, file, use_multipart=size > _PART_BYTES, chunk_size=_PART_BYTES)
 
     @contextmanager
     def path(self, key: str) -> Iterator[Path]:
@@ -126,23 +128,60 @@ class S3FileStore:
     def drop(self, workspace_id: str) -> None:
         if not is_id(workspace_id):  # A restored row may say anything, and this becomes a prefix.
             raise Invalid(f"{workspace_id[:100]!r} is not the id of a workspace.")
-        keys = self._keys(workspace_id)
+        self._delete(entry["path"] for entry in self._list(workspace_id) if is_file_key(entry["path"]))
+        self._delete(entry["path"] for entry in self._list(f"{UPLOADS}/{workspace_id}"))
+
+    def _delete(self, keys: Iterator[str]) -> int:
+        deleted = 0
         while some := list(itertools.islice(keys, _DELETED_AT_ONCE)):
-            with self._told(workspace_id):
+            with self._told(f"the bucket {self._bucket}"):
                 obstore.delete(self._store, some)
+            deleted += len(some)
+        return deleted
 
     def stored_keys(self) -> Iterator[str]:
-        return self._keys(None)
-
-    def _keys(self, folder: str | None) -> Iterator[str]:
         """Of objects that such a store made; others, which may share the bucket, are none of ours to list or delete."""
+        return (entry["path"] for entry in self._list(None) if is_file_key(entry["path"]))
+
+    def _list(self, folder: str | None) -> Iterator[ObjectMeta]:
         pages = iter(obstore.list(self._store, prefix=folder))
         while True:
             with self._told(f"the bucket {self._bucket}"):
                 page = next(pages, None)
             if page is None:
                 return
-            yield from (entry["path"] for entry in page if is_file_key(entry["path"]))
+            yield from page
+
+    def offer(self, upload: str, size_bytes: int, sha256: str, seconds: int) -> SignedRequest | None:
+        if self._sign is None:
+            return None
+        with self._told(upload):
+            # It knows address and region; but what it signs itself would let any bytes in.
+            url, _, query = obstore.sign(self._store, "PUT", upload, timedelta(seconds=seconds)).partition("?")
+        region = parse_qs(query)["X-Amz-Credential"][0].split("/")[2]
+        headers = {"x-amz-checksum-sha256": base64.b64encode(bytes.fromhex(sha256)).decode()}
+        signed = {**headers, "content-length": str(size_bytes)}  # Which every client sends by itself.
+        return SignedRequest(self._sign(url, region, signed, seconds), headers)
+
+    def receive(self, upload: str, source: ByteSource, size_bytes: int, sha256: str) -> None:
+        with _read_to_the_end(source, None) as (file, *found):
+            if found != [sha256, size_bytes]:
+                raise Invalid("These are not the bytes that were announced.", hint="Send the file of that SHA-256.")
+            self._send(upload, file, size_bytes)
+
+    def adopt(self, workspace_id: str, upload: str) -> str:
+        key = new_file_key(workspace_id)
+        with self._told(upload):
+            obstore.copy(self._store, upload, key)
+        return key
+
+    def discard(self, upload: str) -> None:
+        self.delete(upload)
+
+    def sweep(self, before: float) -> int:
+        return self._delete(
+            entry["path"] for entry in self._list(UPLOADS) if entry["last_modified"].timestamp() < before
+        )
 
     def ping(self) -> None:
         """By asking for what is not there: a listing would have a thousand names each time."""
@@ -202,6 +241,22 @@ def _kept() -> Iterator[None]:
             f"The file could not be kept on this machine: {error}.",
             hint="Check the free space of its folder for passing files (TMPDIR).",
         ) from error
+
+
+@contextmanager
+def _read_to_the_end(source: ByteSource, max_bytes: int | None) -> Iterator[tuple[IO[bytes], str, int]]:
+    """A stream as a passing file, with its SHA-256 and size."""
+    digest, size = hashlib.sha256(), 0
+    with _passing_file() as file:
+        with _kept():
+            while block := source.read(_BLOCK):
+                size += len(block)
+                if max_bytes is not None:
+                    _check_size(size, max_bytes)
+                digest.update(block)
+                file.write(block)
+            file.seek(0)
+        yield file, digest.hexdigest(), size
 
 
 def _check_size(size: int, max_bytes: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Annotated, Any
 
@@ -14,7 +15,15 @@ from starlette.datastructures import FormData, UploadFile
 from pegasus.access.service import Principal, Reply, note, once, recall, remember
 from pegasus.application import Application
 from pegasus.documents import service
-from pegasus.documents.schemas import ContentOut, DocumentAdded, DocumentIn, DocumentOut, JobAccepted, first_error
+from pegasus.documents.schemas import (
+    ContentOut,
+    DocumentAdded,
+    DocumentIn,
+    DocumentOfUploadIn,
+    DocumentOut,
+    JobAccepted,
+    first_error,
+)
 from pegasus.domain import Job
 from pegasus.errors import Invalid, Unavailable, UnsupportedFormat
 from pegasus.identifiers import sha256_hex
@@ -27,6 +36,7 @@ from pegasus.ports import Transaction
 from pegasus.schemas import Cursor, PageOf
 from pegasus.sources import service as sources
 from pegasus.threads import on_thread
+from pegasus.uploads import service as uploads
 from pegasus.web import App, Reader, Router, Writer, checked_id, problems
 
 router = Router(prefix="/v1/documents", tags=["documents"])
@@ -57,7 +67,10 @@ _ADD_BODY = {
     "requestBody": {
         "required": True,
         "content": {
-            "application/json": {"schema": DocumentIn.model_json_schema()},
+            "application/json": {
+                "schema": {"anyOf": [DocumentIn.model_json_schema(), DocumentOfUploadIn.model_json_schema()]},
+                "example": {"title": "Hut", "text": "Anna has the keys to the hut.", "tags": ["trip"]},
+            },
             "multipart/form-data": {
                 "schema": _UPLOAD_SCHEMA,
                 "example": {"file": "report.pdf", "title": "Report", "tags": ["work"], "metadata": '{"year": 2026}'},
@@ -73,21 +86,21 @@ _ADD_BODY = {
     response_model=DocumentAdded,
     responses={
         200: {"model": DocumentAdded, "description": "The same content is there already"},
-        **problems(409, 413, 415, 422),
+        **problems(404, 409, 413, 415, 422),
     },
     openapi_extra=_ADD_BODY,
 )
 async def add_document(
     request: Request, app: App, caller: Writer, idempotency_key: IdempotencyKey = None
 ) -> JSONResponse:
-    """Keep a text (JSON) or a file (multipart). A text can be found by its words as soon as this answers."""
+    """Keep a text or an upload (JSON), or a file (multipart). A text is found by its words as soon as this answers."""
     content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if content_type == "multipart/form-data":
         async with request.form(max_files=1, max_fields=100) as form:
             reply = await on_thread(_add_upload, app, caller, form, idempotency_key)
     elif content_type in ("application/json", ""):
         body = await request.body()
-        reply = await on_thread(_add_text, app, caller, body, idempotency_key)
+        reply = await on_thread(_add_json, app, caller, body, idempotency_key)
     else:
         raise UnsupportedFormat(
             f"The request's content type is {content_type[:100]!r}.", hint="Send JSON, or multipart/form-data."
@@ -95,11 +108,21 @@ async def add_document(
     return JSONResponse(reply.body, reply.status)
 
 
-def _add_text(app: Application, caller: Principal, body: bytes, key: str | None) -> Reply:
+def _add_json(app: Application, caller: Principal, body: bytes, key: str | None) -> Reply:
+    """A text, which most are, or else what names an upload in its place."""
     try:
-        given = DocumentIn.model_validate_json(body)
+        try:
+            given = DocumentIn.model_validate_json(body)
+        except ValidationError as error:
+            if all(part["loc"] != ("upload_id",) for part in error.errors(include_url=False, include_input=False)):
+                raise
+            return _hand_in(app, caller, body, DocumentOfUploadIn.model_validate_json(body), key)
     except ValidationError as error:
         raise Invalid(first_error(error), hint="See /docs for the form of a document.") from error
+    return _add_text(app, caller, body, given, key)
+
+
+def _add_text(app: Application, caller: Principal, body: bytes, given: DocumentIn, key: str | None) -> Reply:
     new = service.new_text(
         given.text, given.title, given.uri, tuple(given.tags), given.metadata,
         max_characters=app.settings.max_text_characters,
@@ -141,10 +164,37 @@ def _add_upload(app: Application, caller: Principal, form: FormData, key: str | 
         tags=tuple(value for value in form.getlist("tags") if isinstance(value, str)),
         metadata=_metadata(_text_field(form, "metadata")),
     )
+    stored = intake.store(app.files, caller.workspace_id, upload.file, about, app.settings.max_upload_bytes)
+    return _add_stored(app, caller, stored, sha256_hex(f"upload\0{stored.new.sha256}\0{about!r}"), key)
+
+
+def _hand_in(app: Application, caller: Principal, body: bytes, given: DocumentOfUploadIn, key: str | None) -> Reply:
+    fingerprint = sha256_hex(b"documents\0" + body)
+    with app.relational.read(caller.workspace_id) as tx:
+        if key and (known := recall(tx, caller.workspace_id, key, fingerprint)):
+            return known
+        upload = uploads.to_hand_in(tx, caller.workspace_id, given.upload_id)
+    about = intake.Upload(
+        upload.filename, upload.content_type, given.title, given.uri, tuple(given.tags), given.metadata
+    )
+    place = uploads.key_of(upload)
+    stored = intake.adopt(app.files, caller.workspace_id, place, upload.sha256, about)
+    reply = _add_stored(app, caller, stored, fingerprint, key, lambda tx: uploads.take(tx, upload))
+    with suppress(Unavailable):  # It goes with what is left over.
+        app.files.discard(place)
+    return reply
+
+
+def _add_stored(
+    app: Application, caller: Principal, stored: intake.StoredUpload, fingerprint: str, key: str | None,
+    first: Callable[[Transaction], None] = lambda _: None,
+) -> Reply:  # fmt: skip
+    """``first`` is done in the transaction that takes the file in; where it raises the file goes."""
     taken: intake.TakenIn | None = None
 
     def act() -> Reply:
         nonlocal taken
+        first(tx)
         taken = intake.add_file(tx, caller.workspace_id, stored)
         if taken.added:
             _note_added(tx, caller, taken.added)
@@ -152,10 +202,8 @@ def _add_upload(app: Application, caller: Principal, form: FormData, key: str | 
             note(tx, caller, "documents.imported", taken.job.id, outcome="accepted")
         return _reply_to_upload(taken)
 
-    stored = intake.store(app.files, caller.workspace_id, upload.file, about, app.settings.max_upload_bytes)
     try:
         with app.relational.write(caller.workspace_id) as tx:
-            fingerprint = sha256_hex(f"upload\0{stored.new.sha256}\0{about!r}")
             reply = once(tx, caller.workspace_id, key, fingerprint, act)
             # Known content needs no second copy, nor does a repeated request.
             kept = taken is not None and (taken.added is None or service.is_file_known(tx, stored.file_key))

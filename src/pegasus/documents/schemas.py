@@ -35,6 +35,16 @@ class DocumentIn(Schema):
     metadata: dict[str, Any] = Field(default_factory=dict, examples=[{"author": "Anna"}])
 
 
+class DocumentOfUploadIn(Schema):
+    """A file to keep that was sent before: what else is known of it. See `/v1/uploads`."""
+
+    upload_id: str = Field(max_length=100)
+    title: str | None = Field(default=None, max_length=500)
+    uri: str | None = Field(default=None, max_length=2_000)
+    tags: Tags
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+
 class DocumentOut(Schema):
     id: str
     title: str

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
 from pegasus.documents import service as documents
 from pegasus.documents.service import Added, NewDocument
 from pegasus.domain import Document, Job, Lane
-from pegasus.errors import Invalid
+from pegasus.errors import Conflict, Invalid, NotFound
 from pegasus.ingestion import service
 from pegasus.jobs import service as jobs
 from pegasus.ports import FileStore, Transaction
@@ -77,25 +78,56 @@ def _store_text(tx: Transaction, document: Document, text: str) -> None:
 
 def store(files: FileStore, workspace_id: str, content: IO[bytes], upload: Upload, max_bytes: int) -> StoredUpload:
     """Check what is said of a file and keep its bytes, before any transaction: a slow disk must not hold one."""
-    title, uri = documents.checked_title(upload.title), documents.checked_uri(upload.uri)
-    tags = documents.checked_tags(upload.tags)
+    new = _as_told(upload)
     key, sha256, size = files.put(workspace_id, content, max_bytes)
-    content_type, charset = _split_content_type(upload.content_type)
-    filename = _safe_filename(upload.filename)
-    new = NewDocument(
-        title=title,
-        sha256=sha256,
-        size_bytes=size,
-        media_type=content_type,
-        uri=uri,
-        tags=tags,
-        metadata=upload.metadata,
-        filename=filename,
-        charset=charset,
-        file_key=key,
-    )
     with files.path(key) as path:
-        return StoredUpload(new, key, _is_archive(path, filename))
+        return _stored(new, key, sha256, size, path)
+
+
+def adopt(files: FileStore, workspace_id: str, place: str, sha256: str, upload: Upload) -> StoredUpload:
+    """As ``store``, of bytes that a client has put where files are kept by itself.
+
+    Raises ``Conflict`` where none have come, ``Invalid`` where it is not these: not every bucket looks what it takes.
+    """
+    new = _as_told(upload)
+    try:
+        key = files.adopt(workspace_id, place)
+    except NotFound as error:
+        raise Conflict("The bytes of the upload have not come yet.", hint="Send them to its URL first.") from error
+    try:
+        with files.path(key) as path:
+            _check_digest(path, sha256)
+            return _stored(new, key, sha256, path.stat().st_size, path)
+    except BaseException:
+        files.delete(key)
+        raise
+
+
+def _check_digest(path: Path, sha256: str) -> None:
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != sha256:
+        raise Invalid("These are not the bytes that were announced.", hint="Send the file of that SHA-256.")
+
+
+def _as_told(upload: Upload) -> NewDocument:
+    content_type, charset = _split_content_type(upload.content_type)
+    return NewDocument(
+        title=documents.checked_title(upload.title),
+        sha256="",
+        size_bytes=0,
+        media_type=content_type,
+        uri=documents.checked_uri(upload.uri),
+        tags=documents.checked_tags(upload.tags),
+        metadata=upload.metadata,
+        filename=_safe_filename(upload.filename),
+        charset=charset,
+    )
+
+
+def _stored(new: NewDocument, key: str, sha256: str, size: int, path: Path) -> StoredUpload:
+    new = replace(new, sha256=sha256, size_bytes=size, file_key=key)
+    return StoredUpload(new, key, _is_archive(path, new.filename))
 
 
 def _is_archive(path: Path, filename: str | None) -> bool:

@@ -18,6 +18,7 @@ from pegasus.domain import JobState, Lane
 from pegasus.errors import PegasusError
 from pegasus.jobs import service
 from pegasus.ports import JobQueue, RelationalStore
+from pegasus.threads import repeating
 
 log = structlog.get_logger(__name__)
 
@@ -90,30 +91,11 @@ class Dispatcher:
 def publishing_what_is_due(relational: RelationalStore, queue: JobQueue, beat: Callable[[], None]) -> Iterator[None]:
     """For the length of the block see to it that there are messages while jobs are due, and tell the log how much
     waits; ``beat`` is called at each look. Several processes may do so."""
-    stopping = threading.Event()
-
-    def work() -> None:
-        failing, measure_at = False, time.monotonic()
-        while not stopping.wait(_LONGEST_WAIT_SECONDS if failing else _LOOK_SECONDS):
-            beat()
-            try:
-                if time.monotonic() >= measure_at:
-                    measure_at = time.monotonic() + _MEASURE_SECONDS
-                    measure(relational)
-                publish_due(relational, queue)
-            except Exception as error:  # noqa: BLE001 - the next look may fare better, and nobody else looks.
-                log.warning("jobs.due_not_published", detail=_said(error))
-                failing = True
-            else:
-                failing = False
-
-    thread = threading.Thread(target=work, name="outbox", daemon=True)
-    thread.start()
-    try:
+    with (
+        repeating("outbox", lambda: publish_due(relational, queue), _LOOK_SECONDS, beat),
+        repeating("queue measure", lambda: measure(relational), _MEASURE_SECONDS),
+    ):
         yield
-    finally:
-        stopping.set()
-        thread.join(_LAST_WORDS_SECONDS)
 
 
 def publish_due(relational: RelationalStore, queue: JobQueue) -> int:

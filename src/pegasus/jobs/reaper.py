@@ -24,11 +24,19 @@ class Chore:
 
     name: str
     period_seconds: float
-    act: Callable[[Transaction], int]
+    act: Callable[[RelationalStore], int]
+
+
+def in_transaction(act: Callable[[Transaction], int]) -> Callable[[RelationalStore], int]:
+    def run(relational: RelationalStore) -> int:
+        with relational.write() as tx:
+            return act(tx)
+
+    return run
 
 
 class Reaper:
-    """A thread that does each chore at the start and then when it is due, each time in a transaction of its own."""
+    """A thread that does each chore at the start and then when it is due."""
 
     def __init__(self, relational: RelationalStore, chores: Sequence[Chore], beat: Callable[[], None]) -> None:
         """``beat`` is called before each chore."""
@@ -66,8 +74,7 @@ class Reaper:
         done = 0
         try:
             for _ in range(_MOST_REPEATS):
-                with self._relational.write() as tx:
-                    found = chore.act(tx)
+                found = chore.act(self._relational)
                 done += found
                 if not found or self._stopping.is_set():
                     break

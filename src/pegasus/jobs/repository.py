@@ -13,6 +13,8 @@ from pegasus.ports import Row, Transaction
 _UNFINISHED = "('queued', 'running')"
 
 
+_MOST_ATTEMPTS_KEPT = 20
+
 # Among the payload, in whose place the schema has no column for it.
 _TRACEPARENT = "traceparent"
 
@@ -289,11 +291,15 @@ def forget_workspace(tx: Transaction, workspace_id: str) -> None:
 def insert_attempt(
     tx: Transaction, job: Job, outcome: Outcome, error: Mapping[str, Any], now: float
 ) -> None:  # fmt: skip
+    """The last one takes the place of the one before it where there are very many: a store may be away for a day."""
     tx.execute(
         "INSERT INTO job_attempts (job_id, number, step, worker, started_at, ended_at, outcome, error) VALUES (:id,"
-        " (SELECT coalesce(max(number), 0) + 1 FROM job_attempts WHERE job_id = :id), :step, :worker, :started, :now,"
-        " :outcome, :error)",
+        " (SELECT CASE WHEN count(*) < :most THEN count(*) + 1 ELSE :most END FROM job_attempts WHERE job_id = :id),"
+        " :step, :worker, :started, :now, :outcome, :error) ON CONFLICT (job_id, number) DO UPDATE SET"
+        " step = excluded.step, worker = excluded.worker, started_at = excluded.started_at,"
+        " ended_at = excluded.ended_at, outcome = excluded.outcome, error = excluded.error",
         {
+            "most": _MOST_ATTEMPTS_KEPT,
             "id": job.id,
             "step": job.step,
             "worker": job.lease_owner or "",

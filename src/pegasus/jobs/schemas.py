@@ -18,7 +18,9 @@ class JobOut(Schema):
     state: JobState
     step: str = Field(description="What it does now, or would do next", examples=["embed"])
     progress: dict[str, Any] = Field(examples=[{"done": 12, "total": 40}])
-    attempts: int = Field(description="How often the present step has been started")
+    attempts: int = Field(
+        description="How often the present step has been started, but for those starts that found a store away"
+    )
     document_id: str | None
     version: int | None
     parent_id: str | None = Field(description="The batch or archive that it belongs to")
@@ -47,7 +49,9 @@ class JobOut(Schema):
 
 
 class AttemptOut(Schema):
-    number: int = Field(description="Counts the attempts that ended badly over all steps")
+    number: int = Field(
+        description="Counts the attempts that ended badly over all steps; of many the first and the last are kept"
+    )
     step: str
     worker: str = Field(description="Who tried; each life of a worker has a name of its own")
     started_at: datetime

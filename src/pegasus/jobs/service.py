@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import datetime
 from enum import Enum
 from itertools import islice
 from typing import Any
@@ -17,6 +18,7 @@ from pegasus.identifiers import first_id_at, new_id
 from pegasus.jobs import policy, repository
 from pegasus.pagination import Page, page_of
 from pegasus.ports import Transaction
+from pegasus.schemas import moment
 
 INTERACTIVE, BULK = 0, 10  # Priorities: a person waits for the one; the other is an import.
 _RETRYABLE_BY_HAND = (JobState.FAILED, JobState.DEAD, JobState.CANCELLED)
@@ -307,22 +309,33 @@ def succeed(tx: Transaction, job: Job, owner: str, result: Mapping[str, Any]) ->
 
 
 def fail(
-    tx: Transaction, job: Job, owner: str, error: PegasusError, max_attempts: int, outcome: Outcome = Outcome.FAILED
-) -> JobState | None:
-    """Settle a failed attempt: again later if that may help and attempts are left, else failed or dead.
+    tx: Transaction, job: Job, owner: str, error: PegasusError, max_attempts: int, outcome: Outcome = Outcome.FAILED,
+    patience_seconds: float = policy.PATIENCE_SECONDS,
+) -> JobState | None:  # fmt: skip
+    """Settle a failed attempt: again later if that may help and attempts or patience are left, else failed or dead.
 
     None when the job is no longer the caller's, whose failure then means nothing.
     """
-    now, problem = time.time(), error.problem()
-    if policy.is_spent(error, job.attempts, max_attempts):
+    now, problem, attempts = time.time(), error.problem(), job.attempts
+    if policy.is_patient(error) and job.kind != "source":
+        since = _away_since(tx, job, now)
+        problem["since"] = moment(since).isoformat()
+        spent, wait_seconds = now - since >= patience_seconds, policy.patient_wait_seconds(now - since)
+        # Not below one, which would make it a job that never ran and need not wait.
+        attempts = max(1, attempts - 1)
+    else:
+        spent = policy.is_spent(error, attempts, max_attempts)
+        wait_seconds = policy.wait_seconds(error, attempts)
+    if spent:
         state = JobState.DEAD if error.retryable else JobState.FAILED
         held = _finish(tx, job, owner, state, error=json.dumps(problem))
     else:
         state = JobState.QUEUED
         changes = {
             "state": state.value,
+            "attempts": attempts,
             "error": json.dumps(problem),
-            "run_after": now + policy.wait_seconds(error, job.attempts),
+            "run_after": now + wait_seconds,
             "updated_at": now,
             "lease_owner": None,
             "lease_until": None,
@@ -334,6 +347,13 @@ def fail(
         metrics.JOBS_ENDED.labels(job.kind, "retried").inc()
     repository.insert_attempt(tx, job, outcome, problem, now)
     return state
+
+
+def _away_since(tx: Transaction, job: Job, now: float) -> float:
+    """Since when the step waits for a store: as its last attempt said, if there was one and it got nowhere."""
+    row = repository.get(tx, job.id)
+    since = (row.error or {}).get("since") if row and row.attempts > 1 else None
+    return min(now, datetime.fromisoformat(since).timestamp()) if since else now
 
 
 def hand_back(tx: Transaction, job: Job, owner: str) -> bool:

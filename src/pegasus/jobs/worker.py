@@ -15,6 +15,7 @@ from pegasus.domain import Job, JobState, Lane, Outcome
 from pegasus.errors import PegasusError, TimedOut, Unavailable, Unexpected
 from pegasus.identifiers import new_id
 from pegasus.jobs import repository, service
+from pegasus.jobs.policy import PATIENCE_SECONDS
 from pegasus.jobs.service import LaneState
 from pegasus.ports import RelationalStore, Transaction
 
@@ -41,6 +42,7 @@ class LaneSettings:
     max_attempts: int
     lease_seconds: float
     step_seconds: float = 600.0  # How long a step may show no progress.
+    patience_seconds: float = PATIENCE_SECONDS  # How long a store may be away.
     batch: int = _BATCH
 
 
@@ -226,7 +228,9 @@ class Worker:
             self._held.pop(job.id, None)
 
     def _settle(self, tx: Transaction, job: Job, error: PegasusError, outcome: Outcome = Outcome.FAILED) -> None:
-        state = service.fail(tx, job, self.owner, error, self._settings.max_attempts, outcome)
+        state = service.fail(
+            tx, job, self.owner, error, self._settings.max_attempts, outcome, self._settings.patience_seconds
+        )
         if state in (JobState.FAILED, JobState.DEAD):
             self._gave_up(tx, job, error)
         log.warning("jobs.attempt_failed", job_id=job.id, kind=job.kind, state=state, detail=error.detail)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pegasus.migrations.steps import Migration
     from pegasus.ports import Transaction
 
-HEAD = "0006"
+HEAD = "0007"
 # Code of earlier revisions, none of which was released, knows nothing of newer schemas and refuses them. The steps up
 # to here have only ever made schemas anew.
 BASELINE = "0006"

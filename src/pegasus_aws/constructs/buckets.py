@@ -29,6 +29,8 @@ from pegasus_aws.constructs.stack import Stack, because
 
 # What was erased stays in old versions until these go: long enough to see a mistake, short enough for a promise.
 _OLD_VERSIONS_DAYS = 30
+# What clients send that never becomes a document goes within a day and an hour; this is for when nobody sees to that.
+_UPLOADS, _UPLOADS_DAYS = "pegasus/uploads/", 2
 
 
 def buckets(stack: Stack, key: Any) -> None:
@@ -58,6 +60,7 @@ def buckets(stack: Stack, key: Any) -> None:
             NoncurrentVersionExpiration=NoncurrentVersionExpiration(NoncurrentDays=_OLD_VERSIONS_DAYS),
             ExpiredObjectDeleteMarker=True,
         ),
+        LifecycleRule(Id="uploads", Status="Enabled", Prefix=_UPLOADS, ExpirationInDays=_UPLOADS_DAYS),
         LoggingConfiguration=LoggingConfiguration(DestinationBucketName=Ref(logs), LogFilePrefix="files/"),
         DependsOn="LogsBucketPolicy",
     )
@@ -66,7 +69,7 @@ def buckets(stack: Stack, key: Any) -> None:
         stack.give(bucket.title, Ref(bucket))
 
 
-def _bucket(stack: Stack, title: str, encryption: Mapping[str, Any], rule: LifecycleRule, **more: Any) -> Bucket:
+def _bucket(stack: Stack, title: str, encryption: Mapping[str, Any], *rules: LifecycleRule, **more: Any) -> Bucket:
     unfinished = LifecycleRule(
         Id="unfinished",
         Status="Enabled",
@@ -87,7 +90,7 @@ def _bucket(stack: Stack, title: str, encryption: Mapping[str, Any], rule: Lifec
                 BlockPublicAcls=True, BlockPublicPolicy=True, IgnorePublicAcls=True, RestrictPublicBuckets=True
             ),
             VersioningConfiguration=VersioningConfiguration(Status="Enabled"),
-            LifecycleConfiguration=LifecycleConfiguration(Rules=[rule, unfinished]),
+            LifecycleConfiguration=LifecycleConfiguration(Rules=[*rules, unfinished]),
             **RETAIN,
             **more,
         )
