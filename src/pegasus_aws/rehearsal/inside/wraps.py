@@ -172,10 +172,8 @@ def _what_is_protected_stays() -> None:
         handler["delete"] = delete
 
     attribute, graph = "deletion_protection.enabled", "AWS::Neptune::DBCluster"
+    guarded(graph, lambda name: bool(recorded(graph, name, "DeletionProtection")))
     guarded("AWS::RDS::DBInstance", lambda name: bool(rds._instances.get(name, {}).get("DeletionProtection")))
-    guarded(
-        "AWS::Neptune::DBCluster", lambda name: bool(recorded("AWS::Neptune::DBCluster", name, "DeletionProtection"))
-    )
     guarded("AWS::ElasticLoadBalancingV2::LoadBalancer", lambda name: alb._lb_attr(name, attribute, "false") == "true")
 
 
