@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from pegasus.cli.options import Json, print_json
-
-if TYPE_CHECKING:
-    from pegasus_aws.environments import Environment
+from pegasus_aws.options import Env, File, environment_of
+from pegasus_aws.release.cli import apply, destroy, history, logs, release, rollback, status, verify
 
 app = typer.Typer(
     help="Pegasus on AWS.",
@@ -20,9 +19,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Env = Annotated[str, typer.Option("--env", help="dev or production.")]
-File = Annotated[Path | None, typer.Option("--file", help="An environment of your own, instead of --env.")]
 
 
 @app.callback()
@@ -47,7 +43,7 @@ def plan(
     from pegasus_aws.plan.planner import make_plan
     from pegasus_aws.plan.report import print_plan, write_templates
 
-    made = make_plan(_environment(env, file), with_checkov=checkov)
+    made = make_plan(environment_of(env, file), with_checkov=checkov)
     if out is not None:
         write_templates(made, out)
     if as_json:
@@ -58,7 +54,5 @@ def plan(
         raise typer.Exit(2)
 
 
-def _environment(env: str, file: Path | None) -> Environment:
-    from pegasus_aws.environments import load, named
-
-    return load(file) if file else named(env)
+for command in (apply, release, rollback, status, history, verify, logs, destroy):
+    app.command()(command)
