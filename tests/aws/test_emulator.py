@@ -151,15 +151,15 @@ def left_over(one: Account) -> dict[str, list[Any]]:
     return {name: there for name, there in found.items() if there}
 
 
-def test_it_listens_on_loopback_only(ours: Account):
-    port = f":{int(ours.emulator.endpoint.rpartition(':')[2]):04X}"
+def test_it_listens_on_loopback_only_and_at_one_port(ours: Account):
+    sockets = {os.readlink(one) for one in Path(f"/proc/{ours.emulator.process}/fd").iterdir()}
     listening = [
         line.split()[1]
         for table in ("/proc/net/tcp", "/proc/net/tcp6")
         for line in Path(table).read_text().splitlines()[1:]
-        if line.split()[3] == "0A" and line.split()[1].endswith(port)
+        if line.split()[3] == "0A" and f"socket:[{line.split()[9]}]" in sockets
     ]
-    assert listening == [f"0100007F{port}"]
+    assert listening == [f"0100007F:{int(ours.emulator.endpoint.rpartition(':')[2]):04X}"]
 
 
 def test_it_goes_with_whoever_started_it(tmp_path: Path):
