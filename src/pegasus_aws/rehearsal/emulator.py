@@ -23,7 +23,7 @@ from pegasus_aws.environments import Environment
 from pegasus_aws.programs import programs_of
 
 ACCOUNT = "000000000000"
-_START_SECONDS, _STOP_SECONDS = 60.0, 15.0
+_START_SECONDS, _STOP_SECONDS = 60.0, 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +46,29 @@ class Emulator:
 
 
 @contextmanager
-def running_emulator(folder: Path, environment: Environment, *, mended: bool = True) -> Iterator[Emulator]:
+def running_emulator(
+    folder: Path, environment: Environment, *, engine: str | None = None, mended: bool = True
+) -> Iterator[Emulator]:
     """The emulator for as long as the block lasts, with an empty account for that environment; its log stays.
 
-    Raises ``NotInstalled`` where it cannot be had, ``Unavailable`` where it does not start. Without ``mended`` it is as
-    its makers made it: that is for the tests that show why it is not used so.
+    With the address of a container engine, of the form that DOCKER_HOST has, tasks run in there; without one it says of
+    each that it does not. Without ``mended`` it is as its makers made it, for tests that show why it is not used so.
+    Raises ``NotInstalled`` where it cannot be had, ``Unavailable`` where it does not start.
     """
     python = programs_of("emulator") / "python"
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "emulator.log"
     with socket.create_server(("127.0.0.1", 0)) as listener, log.open("wb") as output:
         port = listener.getsockname()[1]
+        variables = _variables(folder, environment, engine) | {
+            "GATEWAY_PORT": str(port),
+            "PEGASUS_REHEARSAL_SOCKET": str(listener.fileno()),
+            "PEGASUS_REHEARSAL_MENDED": "1" if mended else "",
+        }
         process = subprocess.Popen(  # noqa: S603 - a program that was installed by its hashes, and no shell.
             [str(python), "-m", "pegasus_aws.rehearsal.inside"],
-            cwd=folder, env=_variables(folder, environment, listener.fileno(), port, mended), stdin=subprocess.PIPE,
-            stdout=output, stderr=output, pass_fds=[listener.fileno()], start_new_session=True,
+            cwd=folder, env=variables, stdin=subprocess.PIPE, stdout=output, stderr=output,
+            pass_fds=[listener.fileno()], start_new_session=True,
         )  # fmt: skip
     emulator = Emulator(f"http://127.0.0.1:{port}", environment.region, log, process.pid)
     try:
@@ -70,7 +78,7 @@ def running_emulator(folder: Path, environment: Environment, *, mended: bool = T
         _stop(process)
 
 
-def _variables(folder: Path, environment: Environment, socket_number: int, port: int, mended: bool) -> dict[str, str]:
+def _variables(folder: Path, environment: Environment, engine: str | None) -> dict[str, str]:
     # Only this package is to be seen in there, none of what is installed beside it.
     path = folder / "path"
     path.mkdir(exist_ok=True)
@@ -81,18 +89,18 @@ def _variables(folder: Path, environment: Environment, socket_number: int, port:
         **kept,
         "PYTHONPATH": str(path),
         "PYTHONDONTWRITEBYTECODE": "1",
-        "PEGASUS_REHEARSAL_SOCKET": str(socket_number),
-        "PEGASUS_REHEARSAL_MENDED": "1" if mended else "",
+        "PEGASUS_REHEARSAL_ENGINE": engine or "",
         "PEGASUS_REHEARSAL_REGION": environment.region,
         "PEGASUS_REHEARSAL_DOMAIN": environment.domain,
         "PEGASUS_REHEARSAL_ZONE": environment.hosted_zone_id,
-        "GATEWAY_PORT": str(port),
         "MINISTACK_REGION": environment.region,
         "MINISTACK_ACCOUNT_ID": ACCOUNT,
         "TMPDIR": str(folder),
-        # Whatever engine there may be on this machine, it is not this one's to touch.
-        "DOCKER_HOST": f"unix://{folder / 'no-engine'}",
+        # An engine that was not named is not this one's to touch.
+        "DOCKER_HOST": engine or f"unix://{folder / 'no-engine'}",
+        # It would listen for these on every address of the machine.
         "SFTP_ENABLED": "0",
+        "IOT_MTLS_ENABLED": "0",
     }
 
 

@@ -25,16 +25,24 @@ def main() -> None:
     from hypercorn.config import Config
     from ministack.app import app
 
-    from pegasus_aws.rehearsal.inside import account, handlers, wraps
+    from pegasus_aws.rehearsal.inside import account, engine, handlers, wraps
 
-    handlers.install()
-    if os.environ["PEGASUS_REHEARSAL_MENDED"]:
-        wraps.install()
-    account.furnish(*(os.environ[f"PEGASUS_REHEARSAL_{name}"] for name in ("REGION", "DOMAIN", "ZONE")))
+    told = {name: os.environ[f"PEGASUS_REHEARSAL_{name}"] for name in ("REGION", "DOMAIN", "ZONE", "ENGINE", "MENDED")}
     config = Config()
     config.bind = [f"fd://{os.environ['PEGASUS_REHEARSAL_SOCKET']}"]
     config.keep_alive_timeout = 75
-    asyncio.run(serve(app, config))
+    handlers.install()
+    account.furnish(told["REGION"], told["DOMAIN"], told["ZONE"])
+    containers = engine.start(int(os.environ["GATEWAY_PORT"])) if told["ENGINE"] else None
+    try:
+        if told["MENDED"]:
+            wraps.install(containers)
+        if containers:
+            config.bind.append(f"{containers.gateway}:{containers.port}")  # For the tasks, and for nobody else.
+        asyncio.run(serve(app, config))
+    finally:
+        if containers:
+            engine.remove(containers.client, str(os.getpid()))
 
 
 def _end_with_the_starter() -> None:

@@ -120,6 +120,9 @@ def _called() -> dict[str, dict[str, Any]]:
     """Types whose service the emulator has. To change one is to replace it, as it is for most of them on AWS."""
     return {
         "AWS::EC2::EIP": _replaced(_address_create, _ec2_delete("ReleaseAddress", "AllocationId", _allocation)),
+        "AWS::EC2::EIPAssociation": _replaced(
+            _association_of_address_create, _ec2_delete("DisassociateAddress", "AssociationId")
+        ),
         "AWS::EC2::NatGateway": _replaced(_gateway_create, _ec2_delete("DeleteNatGateway", "NatGatewayId")),
         "AWS::EC2::NetworkInterface": _replaced(
             _interface_create, _ec2_delete("DeleteNetworkInterface", "NetworkInterfaceId")
@@ -157,6 +160,11 @@ def _address_create(_: str, properties: Properties, __: str) -> Made:
 
 def _allocation(physical_id: str) -> str:
     return physical_id.partition("|")[2]
+
+
+def _association_of_address_create(_: str, properties: Properties, __: str) -> Made:
+    made = calls.ec2_call("AssociateAddress", properties)
+    return calls.tag(made, "associationId"), {}
 
 
 def _gateway_create(_: str, properties: Properties, __: str) -> Made:

@@ -15,13 +15,15 @@ from ministack.core.responses import get_region, json_response
 from ministack.services import alb, ecs, elasticache, rds, secretsmanager
 from ministack.services.cloudformation import provisioners
 
+from pegasus_aws.rehearsal.inside import health, stability, tasks
+from pegasus_aws.rehearsal.inside.engine import Engine
 from pegasus_aws.rehearsal.inside.handlers import recorded
 
 Properties = dict[str, Any]
 _NO_ENGINE = "This rehearsal has no container engine: no task runs."
 
 
-def install() -> None:
+def install(engine: Engine | None) -> None:
     _tasks_as_they_are_described()
     _services_as_they_are_described()
     _first_deployments_have_to_come_up()
@@ -29,7 +31,12 @@ def install() -> None:
     _addresses_of_redis()
     _alarms_of_several_metrics()
     _what_is_protected_stays()
-    _nothing_runs_without_an_engine()
+    if engine is None:
+        _nothing_runs_without_an_engine()
+        return
+    tasks.install(engine)
+    health.install(engine)
+    stability.install()
 
 
 def _tasks_as_they_are_described() -> None:
