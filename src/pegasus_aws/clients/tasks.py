@@ -85,14 +85,14 @@ class Tasks:
             found = self._client.describe_tasks(cluster=self._cluster, tasks=[arn])["tasks"]
         return _task(found[0]) if found else None
 
-    def stopped(self, service: str) -> Sequence[Task]:
-        """Tasks of a service that ended within the last hour, the latest first."""
+    def stopped(self, service: str, since: float) -> Sequence[Task]:
+        """Tasks of a service that ended since then, the latest first; ECS knows those of the last hour."""
         with answers(f"the tasks of {service}"):
             arns = self._client.list_tasks(cluster=self._cluster, serviceName=service, desiredStatus="STOPPED")
             if not arns["taskArns"]:
                 return []
             found = self._client.describe_tasks(cluster=self._cluster, tasks=arns["taskArns"])["tasks"]
-        return [_task(one) for one in sorted(found, key=_ended, reverse=True)]
+        return [_task(one) for one in sorted(found, key=_ended, reverse=True) if _ended(one) >= since]
 
 
 def _ended(one: Mapping[str, Any]) -> float:

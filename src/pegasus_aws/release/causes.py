@@ -10,17 +10,17 @@ from pegasus_aws.release.health import SERVICES
 
 _LINES = 20
 # Ends that were asked for, by a deployment that went on or by scaling: no reason of anything.
-_ASKED_FOR = ("Scaling activity initiated", "Task stopped by user")
+_ASKED_FOR = ("Scaling activity initiated", "Task stopped by user", "Service deleted")
 
 
-def of_stopped_tasks(environment: Environment, account: Account) -> str:
-    """One line for each service whose tasks ended by themselves; nothing where none did, or nobody tells."""
-    return " ".join(filter(None, (_of(environment, account, family) for family in SERVICES)))
+def of_stopped_tasks(environment: Environment, account: Account, since: float) -> str:
+    """Of each service whose tasks have ended by themselves since then; nothing where none did, or nobody tells."""
+    return " ".join(filter(None, (_of(environment, account, family, since) for family in SERVICES)))
 
 
-def _of(environment: Environment, account: Account, family: names.Family) -> str:
+def _of(environment: Environment, account: Account, family: names.Family, since: float) -> str:
     try:
-        stopped = account.tasks.stopped(names.family(environment, family))
+        stopped = account.tasks.stopped(names.family(environment, family), since)
         last = next((one for one in stopped if not one.reason.startswith(_ASKED_FOR)), None)
         if last is None:
             return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -121,10 +122,11 @@ class Deployment:
     def _bring(self, stack: StackName, body: str, attempt: _Attempt, last: Version | None) -> None:
         wants_digests = stack in ("migration", "services")
         parameters = attempt.digests.parameters(body) if wants_digests else {}
+        began = time.time()
         try:
             there = self._stacks.bring(Wanted(stack, body, parameters, self._environment.protected))
         except NotDeployed as error:
-            more = causes.of_stopped_tasks(self._environment, self._account) if stack == "services" else ""
+            more = causes.of_stopped_tasks(self._environment, self._account, began) if stack == "services" else ""
             raise NotDeployed(f"{error.detail} {more}".rstrip(), hint=error.hint) from error
         if stack == "data":
             self._fill_secrets(body)
