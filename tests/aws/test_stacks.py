@@ -125,6 +125,15 @@ def test_a_deployment_rolls_back_by_itself_and_watches_alarms_that_are_built_bef
 
 
 @environments()
+def test_a_deployment_has_room_for_a_new_task_however_few_there_are(name: str):
+    """ECS rounds down: 150 per cent of one task is one, and then nothing is exchanged, for ever."""
+    fleets = {"BackendApiService": ENVIRONMENTS[name].api, "CeleryWorkerService": ENVIRONMENTS[name].worker}
+    for service, fleet in fleets.items():
+        most = properties(built(name), "services", service)["DeploymentConfiguration"]["MaximumPercent"]
+        assert all(tasks * most // 100 > tasks for tasks in range(fleet.least, fleet.most + 1))
+
+
+@environments()
 def test_only_what_a_release_changes_knows_a_digest(name: str):
     """Trap 11: what a release changes is a parameter, and of the task that runs before it."""
     known = {"services": {"BackendDigest", "ChromaDigest"}, "migration": {"BackendDigest"}}
