@@ -152,7 +152,7 @@ def left_over(one: Account) -> dict[str, list[Any]]:
 
 
 def test_it_listens_on_loopback_only_and_at_one_port(ours: Account):
-    sockets = {os.readlink(one) for one in Path(f"/proc/{ours.emulator.process}/fd").iterdir()}
+    sockets = {str(one.readlink()) for one in Path(f"/proc/{ours.emulator.process}/fd").iterdir()}
     listening = [
         line.split()[1]
         for table in ("/proc/net/tcp", "/proc/net/tcp6")

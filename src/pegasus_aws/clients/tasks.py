@@ -16,7 +16,7 @@ class Service:
     desired: int
     running: int
     pending: int
-    rollouts: tuple[str, ...]  # The state of each deployment; more than one while tasks are exchanged.
+    rollouts: tuple[str, ...]  # The state of each deployment that counts; more than one while tasks are exchanged.
     digest: str  # Of the image that new tasks have.
     task_definition: str
 
@@ -48,7 +48,7 @@ class Tasks:
             desired=one["desiredCount"],
             running=one["runningCount"],
             pending=one["pendingCount"],
-            rollouts=tuple(deployment.get("rolloutState", "") for deployment in one.get("deployments", [])),
+            rollouts=tuple(each.get("rolloutState", "") for each in one.get("deployments", []) if _counts(each)),
             digest=containers["containerDefinitions"][0]["image"].partition("@")[2],
             task_definition=definition,
         )
@@ -93,6 +93,12 @@ class Tasks:
                 return []
             found = self._client.describe_tasks(cluster=self._cluster, tasks=arns["taskArns"])["tasks"]
         return [_task(one) for one in sorted(found, key=_ended, reverse=True) if _ended(one) >= since]
+
+
+def _counts(deployment: Mapping[str, Any]) -> bool:
+    """One that failed stays in the list for a while after the one before it was gone back to."""
+    tasks = int(deployment.get("runningCount", 0)) + int(deployment.get("pendingCount", 0))
+    return deployment["status"] == "PRIMARY" or tasks > 0
 
 
 def _ended(one: Mapping[str, Any]) -> float:
