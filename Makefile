@@ -99,6 +99,7 @@ lock: ## Resolve the dependencies again into locks/ (needs uv)
 	$(COMPILE) -c locks/dev.lock locks/build.in -o locks/build.lock
 	$(COMPILE) locks/containers.in -o locks/containers.lock
 	$(COMPILE) locks/checkov.in -o src/pegasus_aws/checkov.lock
+	$(COMPILE) locks/emulator.in -o src/pegasus_aws/emulator.lock
 
 previous-release: $(VENV)/.dev ## Keep this code in tests/data as the release that the next one's schema must bear
 	$(BIN)/python -m tests.previous_release

@@ -16,8 +16,8 @@ _MEMORY_GB = {
 _RESERVED = 10
 _MOST = 5000
 
-# How far above its number a service goes during a deployment, in per cent; Chroma's and the scheduler's never do.
-DEPLOYING_PERCENT = {"backend-api": 150, "celery-worker": 125, "scheduler": 100}
+# How far above its number a service goes during a deployment at least, in per cent.
+_DEPLOYING_PERCENT = {"backend-api": 150, "celery-worker": 125}
 
 
 def database_memory_bytes(size: str) -> int | None:
@@ -41,10 +41,19 @@ def connections_of_a_process(environment: Environment) -> int:
     return reading + max(1, ceil(reading * application.CONNECTIONS_WRITING_SHARE))
 
 
+def deploying_percent(family: str, least: int) -> int:
+    """Of a service that never has fewer tasks than ``least``: room for one more, always.
+
+    ECS rounds down. Where there is no room for a new task, and none of the old ones to spare, it waits for ever.
+    docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeploymentConfiguration.html
+    """
+    return max(_DEPLOYING_PERCENT[family], ceil(100 * (least + 1) / least))
+
+
 def processes(environment: Environment) -> int:
     """At most, in the middle of a deployment."""
-    api = floor(environment.api.most * DEPLOYING_PERCENT["backend-api"] / 100)
-    workers = floor(environment.worker.most * DEPLOYING_PERCENT["celery-worker"] / 100)
+    api = floor(environment.api.most * deploying_percent("backend-api", environment.api.least) / 100)
+    workers = floor(environment.worker.most * deploying_percent("celery-worker", environment.worker.least) / 100)
     backfills = max(1, environment.pipeline.backfill_vcpus * 1024 // environment.pipeline.cpu)
     scheduler, pipeline, migration = 1, 1, 1
     return api + workers + scheduler + pipeline + backfills + migration

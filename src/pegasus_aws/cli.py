@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from pegasus.cli.options import Json, print_json
-
-if TYPE_CHECKING:
-    from pegasus_aws.environments import Environment
+from pegasus_aws.options import Env, File, environment_of
+from pegasus_aws.release.cli import apply, destroy, history, logs, release, rollback, status, verify
 
 app = typer.Typer(
     help="Pegasus on AWS.",
@@ -20,9 +19,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Env = Annotated[str, typer.Option("--env", help="dev or production.")]
-File = Annotated[Path | None, typer.Option("--file", help="An environment of your own, instead of --env.")]
 
 
 @app.callback()
@@ -45,7 +41,9 @@ def cost(
     beside: Annotated[
         str | None, typer.Option(help="Another environment to show beside it: its name, or its file.")
     ] = None,
-    picture: Annotated[Path | None, typer.Option(help="Draw it as bars into this file, an SVG.")] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw it as bars into this file, as SVG or PNG by its name.")
+    ] = None,
     prices: Annotated[Path | None, typer.Option(help="A price book of your own.")] = None,
     refresh: Annotated[
         bool, typer.Option("--refresh", help="Ask AWS's price list first, with credentials, and keep its answers.")
@@ -56,17 +54,18 @@ def cost(
     from pegasus_aws.cost.comparison import Comparison
     from pegasus_aws.cost.report import print_comparison, print_estimate, print_refreshed
     from pegasus_aws.cost.what_if import changed
-    from pegasus_aws.diagram.costs import draw, write
+    from pegasus_aws.diagram.costs import draw
+    from pegasus_aws.diagram.drawing import write
     from pegasus_aws.plan.price import estimate_of
     from pegasus_aws.plan.price import refresh as refresh_prices
     from pegasus_aws.prices.book import book_for, load
 
     if refresh and prices:
         raise typer.BadParameter("--refresh is for the book that comes with Pegasus, not for one of your own.")
-    environment = changed(_environment(env, file), [f"usage.{one}" for one in usage or []])
+    environment = changed(environment_of(env, file), [f"usage.{one}" for one in usage or []])
     others = {", ".join(what_if): changed(environment, what_if)} if what_if else {}
     if beside:
-        other = _environment(beside, Path(beside) if Path(beside).is_file() else None)
+        other = environment_of(beside, Path(beside) if Path(beside).is_file() else None)
         others[other.name] = other
     if refresh:
         print_refreshed(refresh_prices(environment.region, [environment, *others.values()]))
@@ -102,7 +101,7 @@ def plan(
     from pegasus_aws.plan.planner import make_plan
     from pegasus_aws.plan.report import print_plan, write_templates
 
-    made = make_plan(_environment(env, file), with_checkov=checkov)
+    made = make_plan(environment_of(env, file), with_checkov=checkov)
     if out is not None:
         write_templates(made, out)
     if as_json:
@@ -128,14 +127,12 @@ def diagram(
     """Draw a picture of what would be built, from its templates."""
     from pegasus_aws.diagram.drawing import draw, write
 
-    drawn = draw(_environment(env, file), kind)
+    drawn = draw(environment_of(env, file), kind)
     if out is None:
         typer.echo(drawn, nl=False)
     else:
         write(drawn, out)
 
 
-def _environment(env: str, file: Path | None) -> Environment:
-    from pegasus_aws.environments import load, named
-
-    return load(file) if file else named(env)
+for command in (apply, release, rollback, status, history, verify, logs, destroy):
+    app.command()(command)

@@ -240,7 +240,7 @@ DEVELOPMENT = Environment(
     log_retention_days=14,
     budget=Budget(least_usd=100, most_usd=200),
     network=Network(zones=2, nat_gateways=1),
-    database=Database(size="db.t4g.micro", multi_az=False),
+    database=Database(size="db.t4g.micro", multi_az=False, connections=2),
     broker=Broker(size="cache.t4g.micro", replicas=0),
     cache=Cache(size="cache.t4g.micro", replicas=0, shards=1),
     graph=Neo4j(),

@@ -11,11 +11,12 @@ from typing import Literal
 
 from pegasus_aws.environments import Environment
 
-StackName = Literal["network", "data", "platform", "observability", "services"]
+StackName = Literal["network", "data", "platform", "observability", "migration", "services"]
 
 # In the order in which they are built; each takes only from those before it. Alarms and log groups come before the
-# services, because a task that starts needs its log group, and a deployment watches only alarms that are there.
-STACKS: tuple[StackName, ...] = ("network", "data", "platform", "observability", "services")
+# services, because a task that starts needs its log group, and a deployment watches only alarms that are there. The
+# task that brings the schema forward is run before anything that needs the new schema is there.
+STACKS: tuple[StackName, ...] = ("network", "data", "platform", "observability", "migration", "services")
 
 # The families of tasks: the four of the plan, the scheduler, and the one that brings the schema forward.
 Family = Literal["backend-api", "celery-worker", "scheduler", "chromadb", "data-pipeline", "migration"]
@@ -76,6 +77,11 @@ def repository(environment: Environment, name: str) -> str:
 def tags(environment: Environment) -> Mapping[str, str]:
     """Of a stack, which CloudFormation hands on to all that is in it."""
     return {"application": "pegasus", "environment": environment.name}
+
+
+def releases(environment: Environment, account: str) -> str:
+    """The bucket of the lock and the history. All buckets of the world share one space of names."""
+    return f"pegasus-{environment.name}-releases-{account}-{environment.region}"
 
 
 def title(*words: str) -> str:

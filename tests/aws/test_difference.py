@@ -16,7 +16,7 @@ from pegasus_aws.plan.difference import differences, refused
 from pegasus_aws.plan.findings import NotRun
 from pegasus_aws.plan.synthesis import synthesise
 
-NETWORK, DATA, _, _, SERVICES = (names.stack(PRODUCTION, name) for name in names.STACKS)
+NETWORK, DATA, _, _, _, SERVICES = (names.stack(PRODUCTION, name) for name in names.STACKS)
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_without_credentials_nothing_is_asked(no_credentials: None):
 def test_in_an_empty_account_everything_is_new(account: Account):
     found = differences(synthesise(PRODUCTION))
 
-    assert [one.status for one in found] == [None] * 5
+    assert [one.status for one in found] == [None] * 6
     assert not account.bodies
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from servers import REQUIRED
 
+from pegasus_aws import names
 from pegasus_aws.constructs.stack import because
 from pegasus_aws.environments import PRODUCTION
 from pegasus_aws.plan.checkov import check_with_checkov
@@ -36,7 +37,7 @@ def test_a_plan_tells_what_would_be_built_and_that_it_may_be_applied(tmp_path: P
 
     assert (done.returncode, done.stderr) == (0, "")
     plan = json.loads(done.stdout)
-    assert [one["name"] for one in plan["stacks"]] == ["network", "data", "platform", "observability", "services"]
+    assert [one["name"] for one in plan["stacks"]] == list(names.STACKS)
     assert {one["name"]: one["outcome"] for one in plan["checks"]} == {
         "synthesis": "passed",
         "policy": "passed",
@@ -48,7 +49,7 @@ def test_a_plan_tells_what_would_be_built_and_that_it_may_be_applied(tmp_path: P
     assert 500 <= plan["monthly_usd"] <= 1000
     assert plan["missing"] == ["domain", "alert_email", "hosted_zone_id"]
     assert all(len(one["reason"]) > 20 for one in plan["exceptions"])
-    assert len(list(tmp_path.glob("pegasus-production-*.json"))) == 5
+    assert len(list(tmp_path.glob("pegasus-production-*.json"))) == 6
 
 
 def test_a_plan_that_may_not_be_applied_says_why_and_ends_with_2(tmp_path: Path):

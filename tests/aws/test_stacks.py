@@ -40,7 +40,8 @@ def properties(system: System, stack: str, name: str) -> Mapping[str, Any]:
 
 
 def container(system: System, task: str) -> Mapping[str, Any]:
-    return properties(system, "services", task)["ContainerDefinitions"][0]
+    stack = "migration" if task == "MigrationTask" else "services"
+    return properties(system, stack, task)["ContainerDefinitions"][0]
 
 
 def environments() -> Any:
@@ -141,11 +142,21 @@ def test_a_deployment_rolls_back_by_itself_and_watches_alarms_that_are_built_bef
 
 
 @environments()
-def test_only_the_services_know_a_digest(name: str):
-    """Trap 11: what a release changes is one stack, and a parameter of it."""
+def test_a_deployment_has_room_for_a_new_task_however_few_there_are(name: str):
+    """ECS rounds down: 150 per cent of one task is one, and then nothing is exchanged, for ever."""
+    fleets = {"BackendApiService": ENVIRONMENTS[name].api, "CeleryWorkerService": ENVIRONMENTS[name].worker}
+    for service, fleet in fleets.items():
+        most = properties(built(name), "services", service)["DeploymentConfiguration"]["MaximumPercent"]
+        assert all(tasks * most // 100 > tasks for tasks in range(fleet.least, fleet.most + 1))
+
+
+@environments()
+def test_only_what_a_release_changes_knows_a_digest(name: str):
+    """Trap 11: what a release changes is a parameter, and of the task that runs before it."""
+    known = {"services": {"BackendDigest", "ChromaDigest"}, "migration": {"BackendDigest"}}
     for stack, template in built(name).templates.items():
         digests = {one for one in template.get("Parameters", {}) if one.endswith("Digest")}
-        assert digests == ({"BackendDigest", "ChromaDigest"} if stack == "services" else set())
+        assert digests == known.get(stack, set())
     pattern = built(name).templates["services"]["Parameters"]["BackendDigest"]["AllowedPattern"]
     assert pattern == "^sha256:[0-9a-f]{64}$"
 

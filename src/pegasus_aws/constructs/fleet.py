@@ -19,7 +19,7 @@ from troposphere.ecs import (
 from pegasus_aws import capacity, names
 from pegasus_aws.constructs.reach import group
 from pegasus_aws.constructs.stack import Stack
-from pegasus_aws.environments import Workers
+from pegasus_aws.environments import Environment, Workers
 from pegasus_aws.names import Family
 
 PARTY_OF: dict[Family, str] = {
@@ -32,7 +32,7 @@ def service(stack: Stack, family: Family, **more: Any) -> Service:
     """A service that rolls back by itself when its tasks do not come up or an alarm of the release goes off."""
     deployment = DeploymentConfiguration(
         DeploymentCircuitBreaker=DeploymentCircuitBreaker(Enable=True, Rollback=True),
-        **_percentages(family),
+        **_percentages(stack.environment, family),
         **_watched(stack, family),
     )
     made = Service(
@@ -58,11 +58,12 @@ def network(stack: Stack, family: Family) -> dict[str, Any]:
     }
 
 
-def _percentages(family: Family) -> dict[str, int]:
+def _percentages(environment: Environment, family: Family) -> dict[str, int]:
     if family in ("chromadb", "scheduler"):
         # Never two at a time, not for a second: two Chromas on one directory destroy it.
         return {"MinimumHealthyPercent": 0, "MaximumPercent": 100}
-    return {"MinimumHealthyPercent": 100, "MaximumPercent": capacity.DEPLOYING_PERCENT[family]}
+    least = environment.api.least if family == "backend-api" else environment.worker.least
+    return {"MinimumHealthyPercent": 100, "MaximumPercent": capacity.deploying_percent(family, least)}
 
 
 def _watched(stack: Stack, family: Family) -> dict[str, Any]:

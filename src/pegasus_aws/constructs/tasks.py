@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from troposphere import Join, Ref, Sub
+from troposphere import Join, Parameter, Ref, Sub
 from troposphere.ecs import (
     AuthorizationConfig,
     ContainerDefinition,
@@ -62,6 +62,20 @@ def task_definition(stack: Stack, family: Family, values: Task, digest: Ref) -> 
         **({} if vectors else {"EphemeralStorage": EphemeralStorage(SizeInGiB=_WORKING_DISK_GB)}),
     )
     return stack.add(made)
+
+
+def digest_of(stack: Stack, name: str) -> Ref:
+    """The worker's repository has the same image as the backend's, and so the same digest: they cannot drift apart."""
+    stack.template.add_parameter(
+        Parameter(
+            name,
+            Type="String",
+            Description="sha256:... of the image, as the registry has it",
+            AllowedPattern="^sha256:[0-9a-f]{64}$",
+            ConstraintDescription="a digest of the form sha256: and 64 hexadecimal digits",
+        )
+    )
+    return Ref(name)
 
 
 def image(stack: Stack, family: Family, digest: Ref) -> Sub:

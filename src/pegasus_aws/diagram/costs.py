@@ -5,9 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from pathlib import Path
 
-from pegasus.errors import Invalid
 from pegasus_aws.cost.estimates import Estimate
 from pegasus_aws.diagram.svg import (
     AMBER,
@@ -65,14 +63,6 @@ def draw(estimates: Sequence[Estimate], titles: Sequence[str]) -> str:
     shapes += _legend(y)
     sums = "; ".join(f"{title}: {one.monthly_usd:,.2f}" for title, one in zip(titles, estimates, strict=True))
     return picture(y + 36, "What Pegasus costs on AWS", f"USD a month. {sums}", shapes)
-
-
-def write(svg: str, file: Path) -> None:
-    """Raises ``Invalid`` where it cannot be written."""
-    try:
-        file.write_text(svg, "utf-8")
-    except OSError as error:
-        raise Invalid(f"{file} cannot be written: {error.strerror}.", hint="Name another file.") from error
 
 
 def _legend(y: float) -> list[str]:

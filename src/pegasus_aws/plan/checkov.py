@@ -1,34 +1,31 @@
 """checkov, in an environment of its own: beside boto3 and networkx of this one it could not be installed.
 
-The environment is made at the first time from a list of its own, pinned with hashes, that comes with Pegasus. Where it
-cannot be made the check is skipped, and the plan says so.
+Where that cannot be made the check is skipped, and the plan says so.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import shutil
 import subprocess
-import sys
 import tempfile
-import venv
 from collections.abc import Iterator, Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from pegasus_aws.plan.findings import Finding, NotRun
 from pegasus_aws.plan.policy.system import System
+from pegasus_aws.programs import NotInstalled, programs_of
 
-_INSTALL_SECONDS, _RUN_SECONDS = 600, 300
-_PIP = ("--quiet", "--disable-pip-version-check", "--no-input")
+_RUN_SECONDS = 300
 
 
 def check_with_checkov(system: System) -> list[Finding]:
     """Raises ``NotRun`` when checkov cannot be had or does not answer."""
-    program = _installed()
+    try:
+        program = programs_of("checkov") / "checkov"
+    except NotInstalled as error:
+        raise NotRun(f"{error.detail} {error.hint}") from error
     with tempfile.TemporaryDirectory() as folder:
         for stack, template in system.templates.items():
             (Path(folder) / f"{stack}.json").write_text(json.dumps(template), "utf-8")
@@ -69,43 +66,3 @@ def _findings(report: Any) -> Iterator[Finding]:
                 message=failed["check_name"],
                 hint=f'Mend the resource, or say why it is so with because({failed["check_id"]}="...").',
             )
-
-
-def _installed() -> Path:
-    """checkov's program. An environment belongs to one list: another list is another environment."""
-    lock = files("pegasus_aws").joinpath("checkov.lock").read_bytes()
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    digest = hashlib.sha256(lock).hexdigest()[:16]
-    folder = _cache() / f"checkov-{digest}-{version}"
-    program = folder / ("Scripts" if os.name == "nt" else "bin") / "checkov"
-    if not (folder / "complete").is_file():
-        _install(folder, lock)
-    return program
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "pegasus"
-
-
-def _install(folder: Path, lock: bytes) -> None:
-    print("Installing checkov into an environment of its own; this is done once.", file=sys.stderr)
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        venv.create(folder, with_pip=True)
-        lock_file = folder / "checkov.lock"
-        lock_file.write_bytes(lock)
-        python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
-        subprocess.run(  # noqa: S603 - this Python's own pip.
-            [str(python), "-m", "pip", "install", *_PIP, "--require-hashes", "--requirement", str(lock_file)],
-            capture_output=True, text=True, timeout=_INSTALL_SECONDS, check=True,
-        )  # fmt: skip
-    except subprocess.CalledProcessError as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        why = (error.stderr or "").strip().splitlines()[-1:] or ["pip failed"]
-        raise NotRun(
-            f"checkov could not be installed ({why[0][:200]}). Plan again where pip reaches its index."
-        ) from error
-    except (OSError, subprocess.TimeoutExpired) as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise NotRun(f"checkov could not be installed ({error}). Plan again where pip reaches its index.") from error
-    (folder / "complete").touch()

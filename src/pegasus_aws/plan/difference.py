@@ -37,7 +37,7 @@ def differences(stacks: Sequence[Stack]) -> tuple[Difference, ...]:
 
 def refused(found: Sequence[Difference]) -> list[Finding]:
     """Changes that no plan may make by itself."""
-    return [*_failed(found), *_not_taken(found), *_replaced(found)]
+    return [*_failed(found), *_not_taken(found), *data_lost(found)]
 
 
 def _failed(found: Sequence[Difference]) -> list[Finding]:
@@ -58,7 +58,8 @@ def _not_taken(found: Sequence[Difference]) -> list[Finding]:
     ]
 
 
-def _replaced(found: Sequence[Difference]) -> list[Finding]:
+def data_lost(found: Sequence[Difference]) -> list[Finding]:
+    """What would go, or begin with nothing."""
     hint = "Take the change back, or move the data first and give the new one another name."
     return [
         Finding("difference", "data-replaced", one.stack, change.resource, _says(change), hint)

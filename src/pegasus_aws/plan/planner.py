@@ -61,7 +61,8 @@ class Plan:
         }
 
 
-def make_plan(environment: Environment, *, with_checkov: bool) -> Plan:
+def make_plan(environment: Environment, *, with_checkov: bool, with_difference: bool = True) -> Plan:
+    """``with_difference``: ask what would change of what runs. An apply does that itself, stack by stack."""
     start = time.perf_counter()
     stacks = synthesise(environment)
     system = system_of(environment, stacks)
@@ -80,7 +81,8 @@ def make_plan(environment: Environment, *, with_checkov: bool) -> Plan:
         running.extend(differences(stacks))
         return refused(running)
 
-    wanted["difference"] = compare
+    if with_difference:
+        wanted["difference"] = compare
     findings: list[Finding] = []
     for name, check in wanted.items():
         made, found = _run(name, check)

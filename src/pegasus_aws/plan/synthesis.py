@@ -9,13 +9,15 @@ from pegasus_aws.constructs.stack import Stack
 from pegasus_aws.environments import Environment
 from pegasus_aws.plan.policy.system import System
 from pegasus_aws.stacks.data import data
+from pegasus_aws.stacks.migration import migration
 from pegasus_aws.stacks.network import network
 from pegasus_aws.stacks.observability import observability
 from pegasus_aws.stacks.platform import platform
 from pegasus_aws.stacks.services import services
 
 _MAKERS: Mapping[names.StackName, Callable[[Environment], Stack]] = {
-    "network": network, "data": data, "platform": platform, "observability": observability, "services": services,
+    "network": network, "data": data, "platform": platform, "observability": observability, "migration": migration,
+    "services": services,
 }  # fmt: skip
 
 

@@ -1,11 +1,11 @@
 """The services: what a release changes. The digests of the two images are its parameters and stand nowhere else.
 
-A release is a new digest, and a rollback the one before: nothing but this stack moves, and all of it moves together.
+A release is a new digest here and in ``migration``: nothing else moves, and all of it moves together.
 """
 
 from __future__ import annotations
 
-from troposphere import GetAtt, Parameter, Ref
+from troposphere import GetAtt, Ref
 from troposphere.ecs import LoadBalancer, ServiceRegistry
 
 from pegasus_aws import application, names
@@ -14,7 +14,7 @@ from pegasus_aws.constructs.fleet import providers, service
 from pegasus_aws.constructs.scaling import by_backlog, by_load
 from pegasus_aws.constructs.schedules import schedules
 from pegasus_aws.constructs.stack import Stack
-from pegasus_aws.constructs.tasks import task_definition
+from pegasus_aws.constructs.tasks import digest_of, task_definition
 from pegasus_aws.environments import Environment, Task
 from pegasus_aws.names import Family
 
@@ -24,14 +24,13 @@ _GRACE_SECONDS = 90
 
 def services(environment: Environment) -> Stack:
     stack = Stack(environment, "services", "tasks, schedules, backfills")
-    backend, chroma = _digest(stack, "BackendDigest"), _digest(stack, "ChromaDigest")
+    backend, chroma = digest_of(stack, "BackendDigest"), digest_of(stack, "ChromaDigest")
     tasks: dict[Family, Task] = {
         "backend-api": environment.api,
         "celery-worker": environment.worker,
         "scheduler": environment.scheduler,
         "chromadb": environment.vectors,
         "data-pipeline": environment.pipeline,
-        "migration": Task(),
     }
     for family, values in tasks.items():
         made = task_definition(stack, family, values, chroma if family == "chromadb" else backend)
@@ -40,20 +39,6 @@ def services(environment: Environment) -> Stack:
     schedules(stack, stack.take("data", "DataKey"))
     backfills(stack, backend)
     return stack
-
-
-def _digest(stack: Stack, name: str) -> Ref:
-    """The worker's repository has the same image as the backend's, and so the same digest: they cannot drift apart."""
-    stack.template.add_parameter(
-        Parameter(
-            name,
-            Type="String",
-            Description="sha256:... of the image, as the registry has it",
-            AllowedPattern="^sha256:[0-9a-f]{64}$",
-            ConstraintDescription="a digest of the form sha256: and 64 hexadecimal digits",
-        )
-    )
-    return Ref(name)
 
 
 def _run(stack: Stack) -> None:

@@ -21,13 +21,13 @@ def _hardened_container(system: System) -> Iterator[Found]:
             yield stack, name, "It is privileged."
 
 
-@rule("image-digest", "Name the image as REPOSITORY@${Digest}, of a parameter of the stack services.")
+@rule("image-digest", "Name the image as REPOSITORY@${Digest}, of a parameter of migration or services.")
 def _image_digest(system: System) -> Iterator[Found]:
     for stack, name, container in containers(system):
         image = json.dumps(container["Image"])
         if not re.search(r"@\$\{\w+Digest\}|@sha256:[0-9a-f]{64}", image):
             yield stack, name, f"A tag can become another image: {image}."
-        if stack != "services":
+        if stack not in ("migration", "services"):
             yield stack, name, "A release would change this stack too."
 
 
