@@ -11,6 +11,11 @@ import signal
 import sys
 import threading
 from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pegasus_aws.rehearsal.inside.engine import Engine
 
 PINNED = "1.5.33"
 
@@ -36,13 +41,27 @@ def main() -> None:
     containers = engine.start(int(os.environ["GATEWAY_PORT"])) if told["ENGINE"] else None
     try:
         if told["MENDED"]:
-            wraps.install(containers)
+            wraps.install()
+            _with(containers) if containers else wraps.without_engine()
         if containers:
             config.bind.append(f"{containers.gateway}:{containers.port}")  # For the tasks, and for nobody else.
         asyncio.run(serve(app, config))
     finally:
         if containers:
             engine.remove(containers.client, str(os.getpid()))
+
+
+def _with(containers: Engine) -> None:
+    from pegasus_aws.rehearsal.inside import health, stability, stores, tasks
+    from pegasus_aws.rehearsal.inside.authority import Authority
+
+    authority = Authority()
+    file = Path("authority.pem").resolve()
+    file.write_bytes(authority.pem)
+    tasks.install(containers, file)
+    health.install(containers)
+    stability.install()
+    stores.install(containers, authority)
 
 
 def _end_with_the_starter() -> None:

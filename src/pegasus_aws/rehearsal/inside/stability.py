@@ -8,6 +8,8 @@ from typing import Any
 from ministack.services import ecs
 from ministack.services.cloudformation import provisioners, stacks
 
+from pegasus_aws.rehearsal.inside.waiting import on_a_thread_of_its_own
+
 _SERVICE = "AWS::ECS::Service"
 _SECONDS, _POLL_SECONDS = 300.0, 0.2
 Properties = dict[str, Any]
@@ -29,14 +31,10 @@ def install() -> None:
         return made
 
     handler |= {"create": created, "update": updated}
-    _let_through(stacks, "_runs_on_worker_thread")
+    on_a_thread_of_its_own(_SERVICE)
     # ECS goes back by its own, but only to the task definition before; the rest of the service is CloudFormation's.
-    _let_through(stacks, "_sends_back_failed_update")
-
-
-def _let_through(module: Any, name: str) -> None:
-    plain = getattr(module, name)
-    setattr(module, name, lambda type_: type_ == _SERVICE or plain(type_))
+    plain = stacks._sends_back_failed_update
+    stacks._sends_back_failed_update = lambda type_: type_ == _SERVICE or plain(type_)
 
 
 def _await(arn: str) -> None:
