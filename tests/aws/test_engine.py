@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import threading
 import time
 import urllib.error
@@ -17,7 +18,9 @@ import pytest
 from aws.emulated import Account, account, resource
 from servers import REQUIRED
 
+from pegasus_aws import names
 from pegasus_aws.environments import DEVELOPMENT
+from pegasus_aws.plan.synthesis import synthesise
 
 pytestmark = [pytest.mark.aws, pytest.mark.timeout(600)]
 _SECONDS = 90.0
@@ -221,6 +224,8 @@ def test_a_bad_release_is_taken_back_and_never_serves(ours: Account, wrong: str)
 def test_a_first_deployment_that_does_not_come_up_fails_its_stack(ours: Account):
     assert ours.build("never", template("never", STATUS="500", grace=6)) == "ROLLBACK_COMPLETE"
     assert "Circuit Breaker was triggered" in " ".join(ours.failures("never"))
+    services = ours.client("ecs").describe_services(cluster="never", services=["never"])["services"]
+    assert [one["status"] for one in services if one["status"] == "ACTIVE"] == []
 
 
 def test_an_alarm_takes_a_release_back_but_not_one_that_was_on_before(ours: Account):
@@ -254,7 +259,7 @@ def test_target_health_is_what_requests_see(ours: Account):
         return Counter(one["TargetHealth"]["State"] for one in found)
 
     eventually(lambda: states() == {"healthy": 2})
-    # Another port is wrong for all of them; ECS ends them, as it would, and starts others that are no better.
+    # What is asked for is right for none of them; ECS ends them, as it would, and starts others that are no better.
     balancers.modify_target_group(
         TargetGroupArn=group["TargetGroupArn"], HealthCheckPath="/", Matcher={"HttpCode": "204"}
     )
@@ -286,8 +291,6 @@ def test_nothing_of_it_is_left_in_the_engine(tmp_path: Path):
 
 
 def owned(address: str, process: int) -> str:
-    import subprocess
-
     found = ""
     for kind in (["container", "ls", "--all"], ["network", "ls"], ["volume", "ls"]):
         found += subprocess.run(
@@ -295,3 +298,54 @@ def owned(address: str, process: int) -> str:
             env={**os.environ, "DOCKER_HOST": address}, capture_output=True, text=True, check=True,
         ).stdout  # fmt: skip
     return found
+
+
+_CLIENTS = """
+import os, psycopg, redis
+from neo4j import GraphDatabase
+from redis.cluster import RedisCluster
+from urllib.parse import urlsplit
+with psycopg.connect(os.environ["DATABASE"]) as database:
+    assert database.execute("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").fetchone() == (True,)
+    assert database.execute("SHOW server_encoding").fetchone() == ("UTF8",)
+assert redis.Redis.from_url(os.environ["BROKER"]).set("a", "1")
+assert RedisCluster.from_url(os.environ["CACHE"].partition("?")[0]).set("b", "2")
+graph = urlsplit(os.environ["GRAPH"])
+with GraphDatabase.driver(f"{graph.scheme}://{graph.hostname}:{graph.port}", auth=("neo4j", graph.password)) as driver:
+    assert driver.execute_query("RETURN 1 AS one", database_="neo4j").records[0]["one"] == 1
+for name in ("BROKER", "CACHE"):
+    try:
+        redis.Redis.from_url(os.environ[name].replace("rediss://dev:", "rediss://dev:wrong")).ping()
+    except redis.AuthenticationError:
+        print("refused")
+"""
+
+
+def test_the_stores_are_there_under_the_names_passwords_and_certificates_of_the_templates(tmp_path: Path):
+    address = engine()
+    with account(tmp_path, DEVELOPMENT, engine=address) as one:
+        for stack in synthesise(DEVELOPMENT)[:2]:
+            name = names.stack(DEVELOPMENT, stack.name)
+            assert one.build(name, stack.body()) == "CREATE_COMPLETE", one.failures(name)
+
+        def secret(name: str) -> dict[str, Any]:
+            value = one.client("secretsmanager").get_secret_value(SecretId=name)["SecretString"]
+            return dict(json.loads(value))
+
+        login = secret("pegasus/dev/postgres")
+        chief = secret(login["masterarn"])
+        variables = {
+            "DATABASE": f"host={login['host']} port={login['port']} dbname=pegasus user={chief['username']} "
+                        f"password={chief['password']} sslmode=verify-full sslrootcert=/authority.pem",
+            "BROKER": secret("pegasus/dev/redis")["broker_url"], "CACHE": secret("pegasus/dev/redis")["cache_url"],
+            "GRAPH": secret("pegasus/dev/graph")["url"], "SSL_CERT_FILE": "/authority.pem",
+        }  # fmt: skip
+        done = subprocess.run(
+            ["docker", "run", "--rm", "--network", f"pegasus-rehearsal-{one.emulator.process}",
+             "--volume", f"{one.emulator.log.parent / 'authority.pem'}:/authority.pem:ro",
+             *(f"--env={key}={value}" for key, value in variables.items()),
+             "--entrypoint", "/opt/pegasus/bin/python", "pegasus:local", "-c", _CLIENTS],
+            env={**os.environ, "DOCKER_HOST": address}, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        assert (done.returncode, done.stdout.split()) == (0, ["refused", "refused"]), done.stderr
+        assert one.remove("pegasus-dev-data") == "DELETE_COMPLETE"

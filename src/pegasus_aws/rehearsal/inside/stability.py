@@ -18,11 +18,15 @@ Made = tuple[str, dict[str, Any]]
 
 def install() -> None:
     handler = provisioners._RESOURCE_HANDLERS[_SERVICE]
-    create, update = handler["create"], handler["update"]
+    create, update, delete = handler["create"], handler["update"], handler["delete"]
 
     def created(logical_id: str, properties: Properties, stack: str) -> Made:
         made: Made = create(logical_id, properties, stack)
-        _await(made[0])
+        try:
+            _await(made[0])
+        except ValueError:
+            delete(made[0], properties)  # The stack goes back, and knows nothing of what was not completed.
+            raise
         return made
 
     def updated(physical_id: str, *rest: Any) -> Made:

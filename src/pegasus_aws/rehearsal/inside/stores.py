@@ -71,11 +71,12 @@ class Stores:
         user, port = instance["MasterUsername"], int(instance["Endpoint"]["Port"])
         address = instance["Endpoint"]["Address"]
         tls = self.authority.certificate(address)
+        create = f"createdb --username={user} --template=template0 --encoding=UTF8 {instance['DBName']}"
         container = self._started(
             f"database-{name}", POSTGRES, address,
             {f"{_FILES}/password": instance["_MasterUserPassword"].encode(), f"{_FILES}/tls.crt": tls.chain,
              f"{_FILES}/tls.key": tls.key,
-             "/docker-entrypoint-initdb.d/database.sh": f"createdb --username={user} {instance['DBName']}".encode()},
+             "/docker-entrypoint-initdb.d/database.sh": create.encode()},
             environment={"POSTGRES_USER": user, "POSTGRES_PASSWORD_FILE": f"{_FILES}/password", "PGPORT": str(port)},
             command=["postgres", "-c", "ssl=on", "-c", f"ssl_cert_file={_FILES}/tls.crt",
                      "-c", f"ssl_key_file={_FILES}/tls.key"],
@@ -194,7 +195,8 @@ def _with_container(
         made: Made = create(logical_id, properties, stack)
         try:
             start(made[0], properties)
-        except (APIError, ImageNotFound) as error:
+        except (APIError, ImageNotFound, ValueError) as error:
+            deleted(made[0], properties)
             raise ValueError(f"{made[0]} does not start: {error}") from error
         return made
 

@@ -7,12 +7,13 @@ capabilities, memory, volumes, time to stop and names.
 from __future__ import annotations
 
 import re
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from docker.errors import APIError, ImageNotFound, NotFound
-from ministack.services import ecs, servicediscovery
+from ministack.services import ecr, ecs, servicediscovery
 
 from pegasus_aws.rehearsal.inside.engine import Engine
 
@@ -34,6 +35,7 @@ def install(engine: Engine, authority: Path) -> None:
     ) -> dict[str, Any]:  # fmt: skip
         return _arguments(engine, authority, definition, task, variables, task_id, task_arn)
 
+    _images_of_the_engine(engine)
     ecs._get_docker = lambda: engine.client
     ecs._build_run_kwargs = arguments
     ecs._run_docker_container = _run
@@ -41,6 +43,21 @@ def install(engine: Engine, authority: Path) -> None:
     # An image is named by its digest, which is its id in this engine; no registry is asked.
     ecs._prepare_service_images = lambda *_: None
     ecs._deployment_needs_first_task = lambda *_: False
+
+
+def _images_of_the_engine(engine: Engine) -> None:
+    """Nothing is pushed: what the engine has is in every repository, its id for a digest."""
+    plain = ecr._find_image
+
+    def find(repository: str, wanted: dict[str, str]) -> Any:
+        if (found := plain(repository, wanted)) or not (digest := wanted.get("imageDigest")):
+            return found
+        with suppress(ImageNotFound):
+            image = engine.client.images.get(digest)
+            return {"imageDigest": image.id, "imageTags": [], "imagePushedAt": int(time.time())}
+        return None
+
+    ecr._find_image = find
 
 
 def _run(client: Any, definition: dict[str, Any], arguments: dict[str, Any], **_: Any) -> Any:
@@ -61,6 +78,8 @@ def _run(client: Any, definition: dict[str, Any], arguments: dict[str, Any], **_
 
 def _remove(client: Any, container: Any) -> None:
     """SIGTERM, as long as the definition gives it, and SIGKILL."""
+    if client is None:
+        return  # It has ended by itself; its last words may still be on their way into the log.
     with suppress(NotFound, APIError):
         found = client.containers.get(container) if isinstance(container, str) else container
         found.stop(timeout=int(found.labels.get(_STOP_LABEL, "30")))
