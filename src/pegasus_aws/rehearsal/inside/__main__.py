@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from hypercorn.config import Config
+
     from pegasus_aws.rehearsal.inside.engine import Engine
 
 PINNED = "1.5.33"
@@ -30,11 +32,12 @@ def main() -> None:
     from hypercorn.config import Config
     from ministack.app import app
 
-    from pegasus_aws.rehearsal.inside import account, engine, handlers, wraps
+    from pegasus_aws.rehearsal.inside import account, edge, engine, handlers, wraps
 
     told = {name: os.environ[f"PEGASUS_REHEARSAL_{name}"] for name in ("REGION", "DOMAIN", "ZONE", "ENGINE", "MENDED")}
     config = Config()
-    config.bind = [f"fd://{os.environ['PEGASUS_REHEARSAL_SOCKET']}"]
+    config.insecure_bind = [f"fd://{os.environ['PEGASUS_REHEARSAL_SOCKET']}"]
+    config.bind = []
     config.keep_alive_timeout = 75
     handlers.install()
     account.furnish(told["REGION"], told["DOMAIN"], told["ZONE"])
@@ -42,23 +45,31 @@ def main() -> None:
     try:
         if told["MENDED"]:
             wraps.install()
-            _with(containers) if containers else wraps.without_engine()
         if containers:
-            config.bind.append(f"{containers.gateway}:{containers.port}")  # For the tasks, and for nobody else.
-        asyncio.run(serve(app, config))
+            _run_in(containers, config)
+        elif told["MENDED"]:
+            wraps.without_engine()
+        asyncio.run(serve(edge.with_names(app, told["REGION"]), config))
     finally:
         if containers:
             engine.remove(containers.client, str(os.getpid()))
 
 
-def _with(containers: Engine) -> None:
+def _run_in(containers: Engine, config: Config) -> None:
     from pegasus_aws.rehearsal.inside import health, stability, stores, tasks
     from pegasus_aws.rehearsal.inside.authority import Authority
 
     authority = Authority()
-    file = Path("authority.pem").resolve()
-    file.write_bytes(authority.pem)
-    tasks.install(containers, file)
+    root, chain, key = (Path(name).resolve() for name in ("authority.pem", "gateway.pem", "gateway.key"))
+    root.write_bytes(authority.pem)
+    certificate = authority.certificate(containers.gateway)
+    chain.write_bytes(certificate.chain)
+    key.touch(mode=0o600)
+    key.write_bytes(certificate.key)
+    # For tasks, and for nobody else; what they have for AWS's sake takes TLS only.
+    config.bind = [f"{containers.gateway}:{containers.port}"]
+    config.certfile, config.keyfile, config.alpn_protocols = str(chain), str(key), ["http/1.1"]
+    tasks.install(containers, root)
     health.install(containers)
     stability.install()
     stores.install(containers, authority)

@@ -26,7 +26,7 @@ class Engine:
 
     @property
     def endpoint(self) -> str:
-        return f"http://{self.gateway}:{self.port}"
+        return f"https://{self.gateway}:{self.port}"
 
     @property
     def labels(self) -> Mapping[str, str]:

@@ -124,7 +124,7 @@ def _variables(engine: Engine, variables: dict[str, str], arn: str) -> dict[str,
     return kept | {
         "AWS_ENDPOINT_URL": engine.endpoint, "AWS_REGION": region, "AWS_DEFAULT_REGION": region,
         "AWS_ACCESS_KEY_ID": "rehearsal", "AWS_SECRET_ACCESS_KEY": "rehearsal",
-        "SSL_CERT_FILE": _AUTHORITY,
+        "SSL_CERT_FILE": _AUTHORITY, "AWS_CA_BUNDLE": _AUTHORITY,
         "ECS_CONTAINER_METADATA_URI_V4": variables["ECS_CONTAINER_METADATA_URI_V4"].replace(
             f"http://host.docker.internal:{engine.port}", engine.endpoint
         ),
