@@ -109,7 +109,7 @@ _WITHOUT_ENGINE: Mapping[str, Grade] = {
     "AWS::RDS::DBInstance": _SETTINGS,
     "AWS::RDS::DBParameterGroup": _SETTINGS,
     "AWS::RDS::DBSubnetGroup": _NO_PACKETS,
-    "AWS::Route53::RecordSet": _NO_NAMES,
+    "AWS::Route53::RecordSet": _run("Requests for the domain's name go where its record points."),
     "AWS::S3::Bucket": _run("Objects are written and read, and a bucket with objects is not deleted."),
     "AWS::S3::BucketPolicy": _not_provable("Whether a policy keeps out whom it should: nobody is refused."),
     "AWS::SNS::Subscription": _recorded("No mail is sent."),
@@ -133,7 +133,8 @@ _REDIS = _run("A Redis with TLS and the user that is described; of a cluster one
 _DISK = _run("A volume for each access point, which outlives its tasks; nothing is mounted over a network.")
 _NAMES = _run("Tasks find each other by their names.")
 
-_WITH_ENGINE: Mapping[str, Grade] = _WITHOUT_ENGINE | {
+_WITH_ENGINE: Mapping[str, Grade] = {
+    **_WITHOUT_ENGINE,
     "AWS::AutoScaling::AutoScalingGroup": _not_provable("No instance is started; a Neo4j stands at its address."),
     "AWS::CloudWatch::Alarm": _run("It goes off when it is told to, not by numbers; a deployment is then taken back."),
     "AWS::EC2::NetworkInterface": _run("The graph is reached at its address."),
