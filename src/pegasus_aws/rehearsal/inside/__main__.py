@@ -36,8 +36,7 @@ def main() -> None:
 
     told = {name: os.environ[f"PEGASUS_REHEARSAL_{name}"] for name in ("REGION", "DOMAIN", "ZONE", "ENGINE", "MENDED")}
     config = Config()
-    config.insecure_bind = [f"fd://{os.environ['PEGASUS_REHEARSAL_SOCKET']}"]
-    config.bind = []
+    config.bind = [f"fd://{os.environ['PEGASUS_REHEARSAL_SOCKET']}"]
     config.keep_alive_timeout = 75
     handlers.install()
     account.furnish(told["REGION"], told["DOMAIN"], told["ZONE"])
@@ -67,7 +66,7 @@ def _run_in(containers: Engine, config: Config) -> None:
     key.touch(mode=0o600)
     key.write_bytes(certificate.key)
     # For tasks, and for nobody else; what they have for AWS's sake takes TLS only.
-    config.bind = [f"{containers.gateway}:{containers.port}"]
+    config.insecure_bind, config.bind = config.bind, [f"{containers.gateway}:{containers.port}"]
     config.certfile, config.keyfile, config.alpn_protocols = str(chain), str(key), ["http/1.1"]
     tasks.install(containers, root)
     health.install(containers)
