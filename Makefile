@@ -9,7 +9,7 @@ PACKAGE := pyproject.toml locks/build.in
 PACKAGE_FILES := pyproject.toml src/pegasus/__init__.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-server fuzz kills aws-check image compose-up compose-test check fmt bench bench-server docs lock previous-release clean
+.PHONY: help setup run test test-server fuzz kills aws-check aws-rehearse image compose-up compose-test check fmt bench bench-server docs lock previous-release clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -77,6 +77,9 @@ fmt: $(VENV)/.dev ## Format the code and mend what ruff can
 
 aws-check: $(VENV)/.dev ## cfn-lint over AWS_ENVIRONMENTS=200 generated environments, checkov over both that come with Pegasus
 	AWS_ENVIRONMENTS=$(or $(AWS_ENVIRONMENTS),200) $(BIN)/python -m pytest tests/aws -m "aws or not aws" -s
+
+aws-rehearse: $(VENV)/.containers ## Run tasks and stores of the emulated AWS in containers, good and bad releases (Docker, or root on Debian)
+	$(BIN)/python -m containers.rehearse $(BIN)/python -m pytest tests/aws/test_engine.py -m aws -s
 
 bench: $(VENV)/.dev ## Measure against the goals, side by side with the floor of each (BENCH=ingest,search picks some)
 	$(BIN)/python -m bench $(BENCH)

@@ -8,91 +8,23 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
+from aws.emulated import Account, account, resource
 from botocore.exceptions import ClientError
-from servers import REQUIRED
 
 from pegasus_aws import names
 from pegasus_aws.constructs.stack import Stack
 from pegasus_aws.environments import DEVELOPMENT, PRODUCTION, Environment, Network
 from pegasus_aws.plan.synthesis import synthesise
-from pegasus_aws.programs import NotInstalled, programs_of
-from pegasus_aws.rehearsal.emulator import Emulator, running_emulator
+from pegasus_aws.programs import programs_of
 
 pytestmark = [pytest.mark.aws, pytest.mark.timeout(900)]
 _SECONDS = 60.0
 _DIGEST = "sha256:" + "0" * 64
-
-
-class Account:
-    """An emulated account, and a few words to talk to it in."""
-
-    def __init__(self, emulator: Emulator) -> None:
-        self.emulator = emulator
-        self.cloudformation = self.client("cloudformation")
-
-    def client(self, service: str) -> Any:
-        keys = {"aws_access_key_id": "a", "aws_secret_access_key": "b"}
-        return boto3.client(service, endpoint_url=self.emulator.endpoint, region_name=self.emulator.region, **keys)
-
-    def build(self, name: str, template: Any, kind: str = "CREATE", **parameters: str) -> str:
-        """By a change set, as it is done on AWS; the status that the stack ends in."""
-        which = {"StackName": name, "ChangeSetName": kind.lower()}
-        self.cloudformation.create_change_set(
-            **which, ChangeSetType=kind, TemplateBody=template if isinstance(template, str) else json.dumps(template),
-            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
-            Capabilities=["CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
-        )  # fmt: skip
-        made = ended(lambda: self.cloudformation.describe_change_set(**which)["Status"])
-        if made == "FAILED":
-            return str(self.cloudformation.describe_change_set(**which)["StatusReason"])
-        self.cloudformation.execute_change_set(**which)
-        return self.settled(name)
-
-    def settled(self, name: str) -> str:
-        return ended(lambda: self.cloudformation.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"])
-
-    def stack_id(self, name: str) -> str:
-        return str(self.cloudformation.describe_stacks(StackName=name)["Stacks"][0]["StackId"])
-
-    def remove(self, name: str) -> str:
-        identifier = self.stack_id(name)
-        self.cloudformation.delete_stack(StackName=name)
-        return self.settled(identifier)
-
-    def failures(self, name: str) -> list[str]:
-        events = self.cloudformation.describe_stack_events(StackName=name)["StackEvents"]
-        return [one.get("ResourceStatusReason", "") for one in events if one["ResourceStatus"].endswith("_FAILED")]
-
-
-def ended(status: Callable[[], str]) -> str:
-    until = time.monotonic() + _SECONDS
-    while (now := status()).endswith(("IN_PROGRESS", "PENDING")):
-        assert time.monotonic() < until, now
-        time.sleep(0.05)
-    return now
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _installed() -> None:
-    try:
-        programs_of("emulator")
-    except NotInstalled as why:
-        if REQUIRED:
-            pytest.fail(str(why))
-        pytest.skip(str(why))
-
-
-@contextmanager
-def account(folder: Path, environment: Environment = DEVELOPMENT, *, mended: bool = True) -> Iterator[Account]:
-    with running_emulator(folder, environment, mended=mended) as emulator:
-        yield Account(emulator)
 
 
 @pytest.fixture(scope="module")
@@ -194,10 +126,6 @@ def test_another_version_of_the_emulator_is_refused(tmp_path: Path):
 
     assert done.returncode != 0
     assert "knows ministack 1.5.33, and this is 9.9.9" in done.stderr
-
-
-def resource(type_: str, **properties: Any) -> dict[str, Any]:
-    return {"Type": type_, "Properties": properties}
 
 
 def test_what_a_recorded_resource_cannot_be_without_is_asked_for(ours: Account):
@@ -355,3 +283,19 @@ def test_what_is_protected_stays_until_that_is_taken_back(stock: Account, ours: 
         DeletionProtection=False,
     )
     assert ours.remove("guarded") == "DELETE_COMPLETE"
+
+
+def test_a_generated_password_has_no_character_that_it_may_not_have(stock: Account, ours: Account):
+    asked = {"SecretStringTemplate": '{"username": "me"}', "GenerateStringKey": "password",
+             "PasswordLength": 128, "ExcludePunctuation": True}  # fmt: skip
+    template = {
+        "Resources": {"Secret": resource("AWS::SecretsManager::Secret", Name="made", GenerateSecretString=asked)}
+    }
+
+    def made(one: Account) -> dict[str, str]:
+        assert one.build("secret", template) == "CREATE_COMPLETE"
+        return dict(json.loads(one.client("secretsmanager").get_secret_value(SecretId="made")["SecretString"]))
+
+    assert not made(stock)["password"].isalnum()
+    login = made(ours)
+    assert (login["username"], len(login["password"]), login["password"].isalnum()) == ("me", 128, True)

@@ -1,6 +1,7 @@
 """What a rehearsal proves of each resource type of the templates, as data.
 
-- *run*: something acts on it, and would fail if it were wrong in what is told of it here.
+- *run*: something acts on it, and would fail if it were wrong in what is told of it here. For much of it that takes a
+  container engine.
 - *recorded*: it is made, changed, shown and deleted by CloudFormation's rules, and nothing acts on it.
 - *not provable here*: recorded too, and that it works can only be seen in an account of AWS.
 """
@@ -47,7 +48,7 @@ _NO_CONTAINER = _recorded("Revisions, services and deployments are kept and told
 _NO_BALANCING = _recorded("Listeners, rules and targets are kept; no target is there to answer.")
 _NO_DISK = _recorded("File system, access point and mounts are kept; nothing is written.")
 
-GRADES: Mapping[str, Grade] = {
+_WITHOUT_ENGINE: Mapping[str, Grade] = {
     "AWS::ApplicationAutoScaling::ScalableTarget": _NO_SCALING,
     "AWS::ApplicationAutoScaling::ScalingPolicy": _NO_SCALING,
     "AWS::AutoScaling::AutoScalingGroup": _NO_INSTANCE,
@@ -108,7 +109,7 @@ GRADES: Mapping[str, Grade] = {
     "AWS::RDS::DBInstance": _SETTINGS,
     "AWS::RDS::DBParameterGroup": _SETTINGS,
     "AWS::RDS::DBSubnetGroup": _NO_PACKETS,
-    "AWS::Route53::RecordSet": _NO_NAMES,
+    "AWS::Route53::RecordSet": _run("Requests for the domain's name go where its record points."),
     "AWS::S3::Bucket": _run("Objects are written and read, and a bucket with objects is not deleted."),
     "AWS::S3::BucketPolicy": _not_provable("Whether a policy keeps out whom it should: nobody is refused."),
     "AWS::SNS::Subscription": _recorded("No mail is sent."),
@@ -125,3 +126,38 @@ GRADES: Mapping[str, Grade] = {
     "AWS::WAFv2::WebACL": _NO_FIREWALL,
     "AWS::WAFv2::WebACLAssociation": _NO_FIREWALL,
 }
+
+_CONTAINERS = _run("Tasks are containers with the definition's image, user, root, health check, secrets and volumes.")
+_BALANCING = _run("Requests go to healthy targets by the listeners' rules, without TLS and without the firewall.")
+_REDIS = _run("A Redis with TLS and the user that is described; of a cluster one node, which has all the keys.")
+_DISK = _run("A volume for each access point, which outlives its tasks; nothing is mounted over a network.")
+_NAMES = _run("Tasks find each other by their names.")
+
+_WITH_ENGINE: Mapping[str, Grade] = {
+    **_WITHOUT_ENGINE,
+    "AWS::AutoScaling::AutoScalingGroup": _not_provable("No instance is started; a Neo4j stands at its address."),
+    "AWS::CloudWatch::Alarm": _run("It goes off when it is told to, not by numbers; a deployment is then taken back."),
+    "AWS::EC2::NetworkInterface": _run("The graph is reached at its address."),
+    "AWS::ECR::Repository": _recorded("Nothing is pushed: what the engine has is in every repository."),
+    "AWS::ECS::Cluster": _CONTAINERS,
+    "AWS::ECS::Service": _run("Rolled out by health, within its percentages, and back by circuit breaker and alarms."),
+    "AWS::ECS::TaskDefinition": _CONTAINERS,
+    "AWS::EFS::AccessPoint": _DISK,
+    "AWS::EFS::FileSystem": _DISK,
+    "AWS::ElastiCache::ReplicationGroup": _REDIS,
+    "AWS::ElastiCache::User": _REDIS,
+    "AWS::ElastiCache::UserGroup": _REDIS,
+    "AWS::ElasticLoadBalancingV2::Listener": _BALANCING,
+    "AWS::ElasticLoadBalancingV2::ListenerRule": _BALANCING,
+    "AWS::ElasticLoadBalancingV2::LoadBalancer": _BALANCING,
+    "AWS::ElasticLoadBalancingV2::TargetGroup": _BALANCING,
+    "AWS::Logs::LogGroup": _run("What containers print is in it; nothing ends by itself."),
+    "AWS::RDS::DBInstance": _run("A PostgreSQL with TLS, the administrator's secret and the database; no standby."),
+    "AWS::ServiceDiscovery::PrivateDnsNamespace": _NAMES,
+    "AWS::ServiceDiscovery::Service": _NAMES,
+}
+
+
+def grades(*, engine: bool) -> Mapping[str, Grade]:
+    """By resource type, with or without a container engine."""
+    return _WITH_ENGINE if engine else _WITHOUT_ENGINE

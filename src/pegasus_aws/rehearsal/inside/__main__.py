@@ -11,6 +11,13 @@ import signal
 import sys
 import threading
 from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hypercorn.config import Config
+
+    from pegasus_aws.rehearsal.inside.engine import Engine
 
 PINNED = "1.5.33"
 
@@ -25,7 +32,7 @@ def main() -> None:
     from hypercorn.config import Config
     from ministack.app import app
 
-    from pegasus_aws.rehearsal.inside import account, engine, handlers, wraps
+    from pegasus_aws.rehearsal.inside import account, edge, engine, handlers, wraps
 
     told = {name: os.environ[f"PEGASUS_REHEARSAL_{name}"] for name in ("REGION", "DOMAIN", "ZONE", "ENGINE", "MENDED")}
     config = Config()
@@ -36,13 +43,35 @@ def main() -> None:
     containers = engine.start(int(os.environ["GATEWAY_PORT"])) if told["ENGINE"] else None
     try:
         if told["MENDED"]:
-            wraps.install(containers)
+            wraps.install()
         if containers:
-            config.bind.append(f"{containers.gateway}:{containers.port}")  # For the tasks, and for nobody else.
-        asyncio.run(serve(app, config))
+            _run_in(containers, config)
+        elif told["MENDED"]:
+            wraps.without_engine()
+        asyncio.run(serve(edge.with_names(app, told["REGION"]), config))
     finally:
         if containers:
             engine.remove(containers.client, str(os.getpid()))
+
+
+def _run_in(containers: Engine, config: Config) -> None:
+    from pegasus_aws.rehearsal.inside import health, stability, stores, tasks
+    from pegasus_aws.rehearsal.inside.authority import Authority
+
+    authority = Authority()
+    root, chain, key = (Path(name).resolve() for name in ("authority.pem", "gateway.pem", "gateway.key"))
+    root.write_bytes(authority.pem)
+    certificate = authority.certificate(containers.gateway)
+    chain.write_bytes(certificate.chain)
+    key.touch(mode=0o600)
+    key.write_bytes(certificate.key)
+    # For tasks, and for nobody else; what they have for AWS's sake takes TLS only.
+    config.insecure_bind, config.bind = config.bind, [f"{containers.gateway}:{containers.port}"]
+    config.certfile, config.keyfile, config.alpn_protocols = str(chain), str(key), ["http/1.1"]
+    tasks.install(containers, root)
+    health.install(containers)
+    stability.install()
+    stores.install(containers, authority)
 
 
 def _end_with_the_starter() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
 import docker
+from docker.types import IPAMConfig, IPAMPool
 
 _LABEL = "pegasus.rehearsal"  # Its value is the process whose it is.
 _SECONDS = 120
@@ -19,11 +21,12 @@ class Engine:
     client: Any
     network: str
     gateway: str  # This machine, as containers see it.
+    reserved: str  # An address that no container is given but by name of it.
     port: int
 
     @property
     def endpoint(self) -> str:
-        return f"http://{self.gateway}:{self.port}"
+        return f"https://{self.gateway}:{self.port}"
 
     @property
     def labels(self) -> Mapping[str, str]:
@@ -43,9 +46,18 @@ def start(port: int) -> Engine:
         if not Path(f"/proc/{process}").exists():
             remove(client, process)
     name = f"pegasus-rehearsal-{os.getpid()}"
-    network = client.networks.create(name, driver="bridge", labels={_LABEL: str(os.getpid())})
+    subnet = _network(client, name, None)
+    _network(client, name, IPAMConfig(pool_configs=[IPAMPool(subnet=str(subnet), gateway=str(subnet[1]))]))
+    return Engine(client, name, str(subnet[1]), str(subnet[-2]), port)
+
+
+def _network(client: Any, name: str, pool: IPAMConfig | None) -> IPv4Network:
+    """Twice: the engine knows which addresses are free, and lets one be asked for only in a network that names them."""
+    for before in client.networks.list(names=[name]):
+        before.remove()
+    network = client.networks.create(name, driver="bridge", labels={_LABEL: str(os.getpid())}, ipam=pool)
     network.reload()
-    return Engine(client, name, network.attrs["IPAM"]["Config"][0]["Gateway"], port)
+    return IPv4Network(network.attrs["IPAM"]["Config"][0]["Subnet"])
 
 
 def _owners(client: Any) -> set[str]:

@@ -8,6 +8,8 @@ from typing import Any
 from ministack.services import ecs
 from ministack.services.cloudformation import provisioners, stacks
 
+from pegasus_aws.rehearsal.inside.waiting import on_a_thread_of_its_own
+
 _SERVICE = "AWS::ECS::Service"
 _SECONDS, _POLL_SECONDS = 300.0, 0.2
 Properties = dict[str, Any]
@@ -16,11 +18,15 @@ Made = tuple[str, dict[str, Any]]
 
 def install() -> None:
     handler = provisioners._RESOURCE_HANDLERS[_SERVICE]
-    create, update = handler["create"], handler["update"]
+    create, update, delete = handler["create"], handler["update"], handler["delete"]
 
     def created(logical_id: str, properties: Properties, stack: str) -> Made:
         made: Made = create(logical_id, properties, stack)
-        _await(made[0])
+        try:
+            _await(made[0])
+        except ValueError:
+            delete(made[0], properties)  # The stack goes back, and knows nothing of what was not completed.
+            raise
         return made
 
     def updated(physical_id: str, *rest: Any) -> Made:
@@ -29,14 +35,10 @@ def install() -> None:
         return made
 
     handler |= {"create": created, "update": updated}
-    _let_through(stacks, "_runs_on_worker_thread")
+    on_a_thread_of_its_own(_SERVICE)
     # ECS goes back by its own, but only to the task definition before; the rest of the service is CloudFormation's.
-    _let_through(stacks, "_sends_back_failed_update")
-
-
-def _let_through(module: Any, name: str) -> None:
-    plain = getattr(module, name)
-    setattr(module, name, lambda type_: type_ == _SERVICE or plain(type_))
+    plain = stacks._sends_back_failed_update
+    stacks._sends_back_failed_update = lambda type_: type_ == _SERVICE or plain(type_)
 
 
 def _await(arn: str) -> None:

@@ -15,28 +15,21 @@ from ministack.core.responses import get_region, json_response
 from ministack.services import alb, ecs, elasticache, rds, secretsmanager
 from ministack.services.cloudformation import provisioners
 
-from pegasus_aws.rehearsal.inside import health, stability, tasks
-from pegasus_aws.rehearsal.inside.engine import Engine
 from pegasus_aws.rehearsal.inside.handlers import recorded
 
 Properties = dict[str, Any]
 _NO_ENGINE = "This rehearsal has no container engine: no task runs."
 
 
-def install(engine: Engine | None) -> None:
+def install() -> None:
     _tasks_as_they_are_described()
     _services_as_they_are_described()
     _first_deployments_have_to_come_up()
+    _passwords_as_they_are_asked_for()
     _passwords_of_databases()
     _addresses_of_redis()
     _alarms_of_several_metrics()
     _what_is_protected_stays()
-    if engine is None:
-        _nothing_runs_without_an_engine()
-        return
-    tasks.install(engine)
-    health.install(engine)
-    stability.install()
 
 
 def _tasks_as_they_are_described() -> None:
@@ -77,6 +70,25 @@ def _first_deployments_have_to_come_up() -> None:
         return {**plain(*arguments, **more), "rolloutState": "IN_PROGRESS", "rolloutStateReason": ""}
 
     ecs._make_deployment = make
+
+
+def _passwords_as_they_are_asked_for() -> None:
+    """What a generated password may not have in it is left out of account, but for single characters."""
+    plain = provisioners._sm_secret_string
+
+    def generated(properties: Properties) -> str:
+        wanted = properties.get("GenerateSecretString")
+        if not wanted or properties.get("SecretString"):
+            return str(plain(properties))
+        answer = secretsmanager._get_random_password(wanted)
+        if answer[0] >= 400:
+            raise ValueError(f"AWS::SecretsManager::Secret: {json.loads(answer[2]).get('message', 'refused')}")
+        password = str(json.loads(answer[2])["RandomPassword"])
+        if not wanted.get("SecretStringTemplate"):
+            return password
+        return json.dumps({**json.loads(wanted["SecretStringTemplate"]), wanted["GenerateStringKey"]: password})
+
+    provisioners._sm_secret_string = generated
 
 
 def _passwords_of_databases() -> None:
@@ -130,16 +142,16 @@ def _addresses_of_redis() -> None:
         return name, provisioners._ec_rg_attrs(name)
 
     def created(logical_id: str, properties: Properties, stack: str) -> tuple[str, dict[str, Any]]:
-        return addressed(create(logical_id, properties, stack)[0], _is_clustered(properties))
+        return addressed(create(logical_id, properties, stack)[0], is_clustered(properties))
 
     def updated(physical_id: str, old: Properties, new: Properties, *rest: Any) -> tuple[str, dict[str, Any]]:
-        return addressed(update(physical_id, old, new, *rest)[0], _is_clustered(new))
+        return addressed(update(physical_id, old, new, *rest)[0], is_clustered(new))
 
     handler |= {"create": created, "update": updated}
     elasticache._get_docker = lambda: None
 
 
-def _is_clustered(properties: Properties) -> bool:
+def is_clustered(properties: Properties) -> bool:
     return properties.get("ClusterMode") == "enabled" or int(properties.get("NumNodeGroups") or 1) > 1
 
 
@@ -184,7 +196,7 @@ def _what_is_protected_stays() -> None:
     guarded("AWS::ElasticLoadBalancingV2::LoadBalancer", lambda name: alb._lb_attr(name, attribute, "false") == "true")
 
 
-def _nothing_runs_without_an_engine() -> None:
+def without_engine() -> None:
     """Without an engine every task is said to run at once, and so every deployment to be completed."""
 
     def refuse(data: Mapping[str, Any]) -> Any:
