@@ -231,7 +231,7 @@ def own_store(request: pytest.FixtureRequest) -> Iterator[ChromaVectorStore | Ch
 def collections(store: ChromaVectorStore | ChromaServerVectorStore) -> list[str]:
     if isinstance(store, ChromaVectorStore):
         return [found.name for found in store._client.list_collections()]
-    names = [found["name"] for found in store._call("GET", store._place)]
+    names = [found["name"] for found in store._call("GET", store._place, read=list)]
     return [name for name in names if name != "pegasus"]
 
 

@@ -421,7 +421,7 @@ def test_another_process_sees_rebuilt_vectors_at_once_and_a_killed_rebuild_leave
             assert other.existing("w", ["a", "b"]) == {"b"}
             other.upsert("w", ["c"], VECTOR)
             assert one.existing("w", ["a", "b", "c"]) == {"b", "c"}
-            names = [collection["name"] for collection in one._call("GET", one._place)]
+            names = [collection["name"] for collection in one._call("GET", one._place, read=list)]
             assert len(names) == 2
 
 

@@ -106,9 +106,16 @@ class BoltGraphStore:
 
     # --- Transactions
 
-    def _session(self) -> Any:
+    @contextmanager
+    def _session(self) -> Iterator[Any]:
         # Always as a writer: a follower of a cluster may not know yet what was written a moment ago.
-        return self._driver.session(database=self._database)
+        session = self._driver.session(database=self._database)
+        try:
+            with session:
+                yield session
+        finally:
+            # Where the connection was closed under it, closing raises half-way and is ended by a second call.
+            session.close()
 
     def _transact(self, work: Callable[[_Transaction], T], within_seconds: float | None = None) -> T:
         """What ``work`` returns, once it is committed. It is done again when it meets another transaction."""
