@@ -184,12 +184,12 @@ def test_no_password_comes_to_stand_in_the_log_of_the_server(database: Database)
 
 def test_an_administrator_who_may_not_is_told_what_it_takes(database: Database):
     database.server.administer(SQL("ALTER ROLE {} NOCREATEROLE"), database.admin)
-    with pytest.raises(Misconfigured, match="may not make the roles: permission denied") as refused:
+    with pytest.raises(Misconfigured, match="roles cannot be made: permission denied") as refused:
         database.make()
     assert "CREATEROLE" in refused.value.hint
     database.server.administer(SQL("ALTER ROLE {} CREATEROLE"), database.admin)
     database.server.administer(SQL("ALTER DATABASE {} OWNER TO postgres"), database.name)
-    with pytest.raises(Misconfigured, match="may not make the roles: must be owner of database"):
+    with pytest.raises(Misconfigured, match="roles cannot be made: must be owner of database"):
         database.make()
     # All of it or nothing.
     database.server.administer(SQL("ALTER DATABASE {} OWNER TO {}"), database.name, database.admin)
@@ -201,6 +201,8 @@ def test_names_that_are_one_too_many(database: Database):
         database.make(database.admin, ADMIN_PASSWORD)
     with pytest.raises(Invalid, match="owns the tables, and cannot log in"):
         database.make(database.owner)
+    with pytest.raises(Misconfigured, match="cannot be made: role name .* is reserved"):
+        make_roles(database.url(database.login, PASSWORD), database.admin, ADMIN_PASSWORD, ["pg_mine"], database.owner)
 
 
 def test_a_wrong_password_of_the_administrator_and_a_server_that_is_away(database: Database):

@@ -139,8 +139,10 @@ def _prove(address: str, owner: str) -> None:
 def _refusals_told() -> Iterator[None]:
     try:
         yield
-    except psycopg.errors.InsufficientPrivilege as error:
+    except psycopg.OperationalError:
+        raise
+    except psycopg.Error as error:
         raise Misconfigured(
-            f"The administrator may not make the roles: {first_line(error)}.",
+            f"The roles cannot be made: {first_line(error)}.",
             hint="It needs CREATEROLE and CREATEDB, has to own the database, and to have made those that are there.",
         ) from error
