@@ -75,7 +75,6 @@ from pegasus.uploads import service as uploads
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-    from pegasus.adapters.postgres_roles import RolesMade
     from pegasus.integrity.archive import Manifest
     from pegasus.integrity.drill import Drill
     from pegasus.integrity.encryption import Opened
@@ -401,7 +400,7 @@ def truth(
         yield relational, _open_files(files, directory)
 
 
-def make_roles(settings: Settings, logins: Sequence[str], owner: str) -> RolesMade:
+def make_roles(settings: Settings, logins: Sequence[str], owner: str) -> dict[str, object]:
     """What DATABASE_URL logs in with, made by the administrator of its server."""
     if not settings.database_url or not settings.database_admin_user or not settings.database_admin_password:
         raise Misconfigured(
@@ -411,7 +410,7 @@ def make_roles(settings: Settings, logins: Sequence[str], owner: str) -> RolesMa
     from pegasus.adapters import postgres_roles
 
     admin, password = settings.database_admin_user, settings.database_admin_password.get_secret_value()
-    return postgres_roles.make_roles(settings.database_url.get_secret_value(), admin, password, logins, owner)
+    return postgres_roles.make_roles(settings.database_url.get_secret_value(), admin, password, logins, owner).as_dict()
 
 
 def rows(settings: Settings) -> AbstractContextManager[RelationalStore]:

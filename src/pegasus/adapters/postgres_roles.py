@@ -30,7 +30,7 @@ class RolesMade:
     made: Sequence[str]  # Of both, those that were not there.
     password_set: bool
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         return asdict(self)
 
 

@@ -55,7 +55,7 @@ def roles(
     from pegasus.bootstrap import make_roles
     from pegasus.printing import print_roles
 
-    report = make_roles(quiet_settings(None), logins or [], owner).as_dict()
+    report = make_roles(quiet_settings(None), logins or [], owner)
     if as_json:
         print_json(report)
     else:
