@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -398,6 +398,19 @@ def truth(
         else:
             relational.migrate(HEAD)
         yield relational, _open_files(files, directory)
+
+
+def make_roles(settings: Settings, logins: Sequence[str], owner: str) -> dict[str, object]:
+    """What DATABASE_URL logs in with, made by the administrator of its server."""
+    if not settings.database_url or not settings.database_admin_user or not settings.database_admin_password:
+        raise Misconfigured(
+            "Roles are made in PostgreSQL, by its administrator.",
+            hint="Set DATABASE_URL, PEGASUS_DATABASE_ADMIN_USER and PEGASUS_DATABASE_ADMIN_PASSWORD.",
+        )
+    from pegasus.adapters import postgres_roles
+
+    admin, password = settings.database_admin_user, settings.database_admin_password.get_secret_value()
+    return postgres_roles.make_roles(settings.database_url.get_secret_value(), admin, password, logins, owner).as_dict()
 
 
 def rows(settings: Settings) -> AbstractContextManager[RelationalStore]:

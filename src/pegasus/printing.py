@@ -266,6 +266,13 @@ def print_schema(report: Json) -> None:
         print("Next, when no older version runs and none will be gone back to: pegasus schema upgrade --contract")
 
 
+def print_roles(report: Json) -> None:
+    print(f"Owner:    {plain(report['owner'])}")
+    print(f"Logins:   {', '.join(map(plain, report['logins']))}")
+    print(f"Made:     {', '.join(map(plain, report['made'])) or 'nothing'}")
+    print(f"Password: {'set' if report['password_set'] else 'left as it is'}")
+
+
 def print_steps(what: str, steps: Sequence[Json]) -> None:
     print(f"{what + ':':<13} {'' if steps else 'nothing'}".rstrip())
     for step in steps:

@@ -32,6 +32,7 @@ _NOT_OURS = ("DATABASE_URL", "REDIS_URL", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _SECRET = (
     "DATABASE_URL", "REDIS_URL", "PEGASUS_KEY", "PEGASUS_OPERATOR_KEY", "PEGASUS_METRICS_TOKEN",
     "PEGASUS_VECTORS_URL", "PEGASUS_GRAPH_URL", "PEGASUS_FILES_URL", "PEGASUS_CACHE_URL",
+    "PEGASUS_DATABASE_ADMIN_PASSWORD",
 )  # fmt: skip
 
 
@@ -51,6 +52,12 @@ class Settings(BaseSettings):
     database_connections: int = Field(
         default=8, ge=1, description="Connections to PostgreSQL that one process reads with; half as many more write."
     )
+    database_admin_user: str | None = Field(
+        default=None,
+        description="The administrator of PostgreSQL, for pegasus schema roles alone, which makes what DATABASE_URL"
+        " logs in as; no other process should be told of it.",
+    )
+    database_admin_password: SecretStr | None = Field(default=None, description="That administrator's password.")
     expected_processes: int = Field(
         default=1,
         ge=1,
@@ -269,7 +276,7 @@ class Settings(BaseSettings):
 
     @field_validator(
         "otlp_endpoint", "metrics_token", "operator_key", "database_url", "redis_url", "vectors_url", "graph_url",
-        "files_url", "cache_url", mode="before",
+        "files_url", "cache_url", "database_admin_user", "database_admin_password", mode="before",
     )  # fmt: skip
     @classmethod
     def _none_if_empty(cls, value: object) -> object:

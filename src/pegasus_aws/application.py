@@ -19,6 +19,9 @@ DATA = "/var/lib/pegasus"
 VECTORS_DATA = "/var/lib/chroma"
 # Amazon's authorities for RDS are in no list of the system's. The image carries them; they are public.
 DATABASE_AUTHORITIES = "/opt/pegasus/rds-global-bundle.pem"
+# Two logins that take turns: the one before the last change of the password still opens the door, so a task that was
+# started before it runs on until the next one. AWS's function, which changes it, calls the second one so.
+DATABASE_LOGINS = ("pegasus_app", "pegasus_app_clone")
 
 
 @cache
@@ -35,6 +38,7 @@ COMMANDS: Mapping[Family, tuple[str, ...]] = {
     "celery-worker": ("worker",),
     "scheduler": ("scheduler",),
     "data-pipeline": ("pipeline", "run"),
+    "roles": ("schema", "roles", *DATABASE_LOGINS),
     "migration": ("schema", "upgrade"),
 }
 
@@ -52,7 +56,8 @@ HEALTH: Mapping[Family, tuple[str, ...]] = {
 
 # Between SIGTERM and SIGKILL; Fargate gives 120 s at most, and so does Spot.
 STOP_SECONDS: Mapping[Family, int] = {
-    "backend-api": 90, "celery-worker": 120, "scheduler": 60, "chromadb": 60, "data-pipeline": 120, "migration": 120,
+    "backend-api": 90, "celery-worker": 120, "scheduler": 60, "chromadb": 60, "data-pipeline": 120, "roles": 60,
+    "migration": 120,
 }  # fmt: skip
 
 # A process keeps half as many connections to write as to read with.

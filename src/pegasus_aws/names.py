@@ -15,12 +15,15 @@ StackName = Literal["network", "data", "platform", "observability", "migration",
 
 # In the order in which they are built; each takes only from those before it. Alarms and log groups come before the
 # services, because a task that starts needs its log group, and a deployment watches only alarms that are there. The
-# task that brings the schema forward is run before anything that needs the new schema is there.
+# tasks that prepare the database are run before anything that needs its roles and its schema is there.
 STACKS: tuple[StackName, ...] = ("network", "data", "platform", "observability", "migration", "services")
 
-# The families of tasks: the four of the plan, the scheduler, and the one that brings the schema forward.
-Family = Literal["backend-api", "celery-worker", "scheduler", "chromadb", "data-pipeline", "migration"]
-FAMILIES: tuple[Family, ...] = ("backend-api", "celery-worker", "scheduler", "chromadb", "data-pipeline", "migration")
+# The families of tasks: the four of the plan, the scheduler, and those that prepare the database, in their order.
+Family = Literal["backend-api", "celery-worker", "scheduler", "chromadb", "data-pipeline", "roles", "migration"]
+PREPARING: tuple[Family, ...] = ("roles", "migration")
+FAMILIES: tuple[Family, ...] = (
+    "backend-api", "celery-worker", "scheduler", "chromadb", "data-pipeline", *PREPARING,
+)  # fmt: skip
 
 Alarm = Literal[
     "api-errors", "api-latency", "api-unhealthy", "api-tasks", "worker-tasks", "scheduler-tasks", "vectors-tasks",

@@ -79,6 +79,18 @@ def test_without_the_extra_its_installation_is_told(tmp_path: Path):
     assert "pip install 'pegasus[aws]'" in done.stderr
 
 
+def test_a_place_that_cannot_be_written_to_is_told(tmp_path: Path):
+    file = tmp_path / "taken"
+    file.write_text("mine")
+
+    done = run("aws", "plan", "--no-checkov", "--out", str(file / "templates"))
+
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"Error: The templates cannot be written to {file / 'templates'}: Not a directory.")
+    assert "Next:  Name another --out." in done.stderr
+    assert file.read_text() == "mine"
+
+
 def test_help_costs_nothing_of_it():
     """Of the command line's help, not of the deployment's."""
     modules = subprocess.run(

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from pegasus.errors import Conflict
 from pegasus_aws import names
 from pegasus_aws.clients.balancer import Target
-from pegasus_aws.clients.cloudformation import Event
-from pegasus_aws.clients.tasks import Service
+from pegasus_aws.clients.cloudformation import Event, Running
+from pegasus_aws.clients.tasks import Service, Task
 from pegasus_aws.environments import DEVELOPMENT, PRODUCTION
 from pegasus_aws.plan.synthesis import synthesise
-from pegasus_aws.release import decisions
+from pegasus_aws.release import decisions, schema
+from pegasus_aws.release.account import Account
+from pegasus_aws.release.failure import NotDeployed
 from pegasus_aws.release.health import SERVICES, shortfalls
 from pegasus_aws.release.history import Digests
 from pegasus_aws.release.lock import HOLD_SECONDS, Holder, verdict
@@ -213,3 +218,55 @@ def test_what_is_let_go_of_retains_nothing_and_is_a_change_that_cloudformation_s
     assert {one.get("DeletionPolicy", "Delete") for one in made["Resources"].values()} == {"Delete"}
     assert all(made["Resources"][name]["Metadata"] != data["Resources"][name].get("Metadata") for name in kept)
     assert letting_go(made) is None
+
+
+class _Ecs:
+    """Tasks that end at once, as they are told to; what was started, by its definition and group."""
+
+    def __init__(self, *exit_codes: int) -> None:
+        self._exit_codes = list(exit_codes)
+        self.started: list[tuple[str, str]] = []
+
+    def at_work(self, definition: str, family: str) -> None:
+        assert family == f"pegasus-dev-{definition}"
+
+    def start(self, definition: str, subnets: Sequence[str], group: str, address: str, by: str) -> str:
+        self.started.append((definition, group))
+        return f"arn/{definition}-1"
+
+    def task(self, arn: str) -> Task:
+        return Task(arn, "STOPPED", self._exit_codes.pop(0), "Essential container in task exited")
+
+
+def _prepare(ecs: _Ecs) -> list[str]:
+    groups = {"RolesSecurityGroup": "sg-roles", "MigrationSecurityGroup": "sg-migration", "TaskSubnets": "a,b"}
+    stack = Running("id", "CREATE_COMPLETE", "", {}, {"RolesTask": "roles", "MigrationTask": "migration"}, False)
+    account = SimpleNamespace(
+        tasks=ecs,
+        cloudformation=SimpleNamespace(describe=lambda _: replace(stack, outputs=groups)),
+        logs=SimpleNamespace(tail=lambda group, stream, _: [f"{group} {stream}"]),
+    )
+    said: list[str] = []
+    schema.prepare(DEVELOPMENT, cast(Account, account), stack, say=said.append, keep=lambda: None)
+    return said
+
+
+def test_the_roles_are_there_before_the_schema_is_brought_forward():
+    ecs = _Ecs(0, 0)
+
+    said = _prepare(ecs)
+
+    assert ecs.started == [("roles", "sg-roles"), ("migration", "sg-migration")]
+    assert said[1::2] == ["roles: the database has them", "schema: as this version wants it"]
+
+
+@pytest.mark.parametrize(
+    ("ecs", "says"),
+    [
+        pytest.param(_Ecs(1), r"The roles .* were not made: exit code 1; .*/roles task/roles/roles-1", id="roles"),
+        pytest.param(_Ecs(0, 2), r"The schema was not .*: exit code 2; .*/migration task/migration/", id="schema"),
+    ],
+)
+def test_a_task_that_fails_ends_it_there_with_what_it_said_last(ecs: _Ecs, says: str):
+    with pytest.raises(NotDeployed, match=says):
+        _prepare(ecs)

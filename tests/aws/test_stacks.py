@@ -40,7 +40,7 @@ def properties(system: System, stack: str, name: str) -> Mapping[str, Any]:
 
 
 def container(system: System, task: str) -> Mapping[str, Any]:
-    stack = "migration" if task == "MigrationTask" else "services"
+    stack = "migration" if task in ("RolesTask", "MigrationTask") else "services"
     return properties(system, stack, task)["ContainerDefinitions"][0]
 
 
@@ -209,6 +209,26 @@ def test_the_schema_is_brought_forward_by_a_task_of_its_own(name: str):
 
     assert commands["MigrationTask"] == ["schema", "upgrade"]
     assert {"PGUSER", "PGPASSWORD"} == {one["Name"] for one in container(built(name), "MigrationTask")["Secrets"]}
+
+
+@environments()
+def test_only_the_task_that_makes_roles_knows_the_administrator_of_the_database(name: str):
+    system = built(name)
+    secret = {"Fn::ImportValue": f"pegasus-{name}-data-DatabaseAdminSecret"}
+    told = {one["Name"]: one["ValueFrom"] for one in container(system, "RolesTask")["Secrets"]}
+    by_name = json.loads(
+        properties(system, "data", "PostgresSecret")["GenerateSecretString"]["SecretStringTemplate"]["Fn::Sub"]
+    )
+
+    assert container(system, "RolesTask")["Command"][:2] == ["schema", "roles"]
+    # AWS's function makes its second login of the first one's name.
+    assert container(system, "RolesTask")["Command"][2:] == [by_name["username"], f"{by_name['username']}_clone"]
+    assert told["PEGASUS_DATABASE_ADMIN_PASSWORD"] == {"Fn::Join": ["", [secret, ":password::"]]}
+    assert [role for _, role, one in system.of("AWS::IAM::Role") if json.dumps(secret) in json.dumps(one)] == [
+        "RolesExecutionRole"
+    ]
+    assert [task for _, task, one in tasks(system) if json.dumps(secret) in json.dumps(one)] == ["RolesTask"]
+    assert statements(properties(system, "platform", "RolesTaskRole")) == []
 
 
 @environments()

@@ -14,7 +14,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
-from postgresql import PostgresServer
+from postgresql import PASSWORD, PostgresServer
 
 from pegasus import cli
 from pegasus.adapters.sqlite import SqliteRelationalStore
@@ -32,7 +32,8 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     def run(data: Path, *arguments: str, **settings: str) -> CompletedProcess[str]:
         for name, value in settings.items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr(sys, "argv", ["pegasus", *arguments, "--data", str(data)])
+        monkeypatch.setenv("PEGASUS_DATA", str(data))
+        monkeypatch.setattr(sys, "argv", ["pegasus", *arguments])
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             cli.main()
@@ -125,6 +126,35 @@ def test_where_there_is_nothing(command: Command, tmp_path: Path) -> None:
         assert told.returncode == 1
         assert "There is nothing in" in told.stderr
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_roles_are_made_in_postgresql_with_what_is_told_in_the_environment_alone(
+    command: Command, postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    """As a container of the deployment is told: an address without a login, which libpq has from elsewhere."""
+    name = postgres_server.create()
+    url = f"postgresql://127.0.0.1:{postgres_server.port}/{name}"
+    told = {"DATABASE_URL": url, "PGUSER": f"{name}_app", "PGPASSWORD": "the-application's"}
+    arguments = ("schema", "roles", f"{name}_app", f"{name}_app_clone", "--owner", f"{name}_owner")
+
+    untold = command(tmp_path, *arguments, **told)
+    assert untold.returncode == 2
+    assert "PEGASUS_DATABASE_ADMIN_USER" in untold.stderr
+    told |= {"PEGASUS_DATABASE_ADMIN_USER": "postgres", "PEGASUS_DATABASE_ADMIN_PASSWORD": PASSWORD}
+    made = command(tmp_path, *arguments, **told)
+    assert made.returncode == 0, made.stderr
+    assert f"Made:     {name}_owner, {name}_app, {name}_app_clone" in made.stdout
+    assert "Password: set" in made.stdout
+    again = command(tmp_path, *arguments, "--json", **told)
+    assert json.loads(again.stdout) == {
+        "owner": f"{name}_owner", "logins": [f"{name}_app", f"{name}_app_clone"], "made": [], "password_set": False,
+    }  # fmt: skip
+    upgraded = command(tmp_path, "schema", "upgrade")
+    assert upgraded.returncode == 0, upgraded.stderr
+    printed = untold.stderr + made.stdout + made.stderr + again.stdout
+    assert PASSWORD not in printed
+    assert "the-application's" not in printed
+    postgres_server.drop(name)
 
 
 def test_in_postgresql(command: Command, postgres_server: PostgresServer, tmp_path: Path) -> None:

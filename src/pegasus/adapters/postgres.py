@@ -21,7 +21,6 @@ import structlog
 from psycopg import errors, generators
 from psycopg.abc import AdaptContext
 from psycopg.adapt import AdaptersMap, Loader, PyFormat, Transformer
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
 from psycopg.rows import DictRow, dict_row
@@ -30,7 +29,7 @@ from psycopg.types.string import StrDumper
 from psycopg_pool import PoolTimeout
 
 from pegasus import tracing
-from pegasus.adapters.postgres_connection import Pool, WatchedConnection
+from pegasus.adapters.postgres_connection import Pool, WatchedConnection, checked, first_line, opened, place_of
 from pegasus.adapters.postgres_walls import EVERY_WORKSPACE, wall_statements
 from pegasus.adapters.postgres_words import PostgresWords
 from pegasus.errors import Invalid, Misconfigured, TimedOut, Unavailable
@@ -45,23 +44,10 @@ log = structlog.get_logger(__name__)
 
 Connection = WatchedConnection
 
-_CONNECT_SECONDS = 5
-# A peer that has gone without a word, as in a failover, is noticed after a minute and not after two hours.
-_CONNECTION: dict[str, str | int] = {
-    "connect_timeout": _CONNECT_SECONDS,
-    "application_name": "pegasus",
-    "client_encoding": "utf8",
-    "keepalives_idle": 30,
-    "keepalives_interval": 10,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 60_000,
-}
 # A writer waits for those before it, which may store long documents; a row is never held for so long.
 _WRITERS_WAIT_SECONDS, _LOCK_SECONDS, _STATEMENT_SECONDS, _IDLE_SECONDS = 60, 10, 120, 600
 # Any numbers, as long as they are nobody else's in this database; postgres_schema has another.
 _WRITER_LOCK, _WORKSPACE_LOCKS = 7_345_002, 7_345_003
-# libpq tells of a connection that failed only in words.
-_REFUSED = re.compile("authentication failed|no password supplied|does not exist|no pg_hba.conf entry|not permitted")
 _FETCHED_AT_ONCE = 500
 _DONE = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
 _WORDS = ("words", "word_counts", "word_frequencies")
@@ -79,7 +65,7 @@ class PostgresRelationalStore:
     """``url`` is a libpq address; ``connections`` read at a time, half as many more write."""
 
     def __init__(self, url: str, connections: int = 8) -> None:
-        self._address = _checked(url)
+        self._address = checked(url)
         _try_out(self._address)
         # Two pools: who reads may come to write, and must not wait for connections that wait for its own.
         self._readers = _pool(self._address, "pegasus-read", connections)
@@ -227,7 +213,7 @@ class PostgresTransaction(PostgresWords):
         try:
             self.execute_many(f"INSERT INTO {table.name} ({columns}) VALUES ({values})", rows)
         except (KeyError, psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError) as error:
-            raise Invalid(f"Rows do not fit the table {table.name}: {_first_line(error)}.") from error
+            raise Invalid(f"Rows do not fit the table {table.name}: {first_line(error)}.") from error
 
     def _run(self, sql: str, parameters: Parameters) -> PGresult:
         """Without a cursor, which takes four times as long as sending a statement and reading a row."""
@@ -315,40 +301,15 @@ class _Types(AdaptContext):
         return None
 
 
-def _checked(url: str) -> str:
-    """The address with what Pegasus asks of every connection. It may have a password: no error shows it."""
-    try:
-        given = conninfo_to_dict(url)
-    except psycopg.ProgrammingError:
-        raise Misconfigured(
-            "DATABASE_URL is not an address of PostgreSQL.",
-            hint="Write it as postgresql://user:password@host:5432/database, with %-codes for special characters.",
-        ) from None
-    # What the address says itself goes first.
-    return make_conninfo(url, **{name: value for name, value in _CONNECTION.items() if name not in given})
-
-
 def _try_out(address: str) -> None:
-    """Raises ``Misconfigured`` for what time does not mend, ``Unavailable`` for what it may."""
-    place = "{host}:{port}/{dbname}".format_map({"host": "", "port": "5432", "dbname": "", **conninfo_to_dict(address)})
-    try:
-        with psycopg.connect(address, autocommit=True) as connection:
-            encoding = connection.info.parameter_status("server_encoding")
-            unbound = connection.execute(
-                "SELECT 1 FROM pg_roles WHERE rolname = current_user AND (rolsuper OR rolbypassrls)"
-            ).fetchone()
-    except psycopg.OperationalError as error:
-        if _REFUSED.search(str(error)):
-            raise Misconfigured(
-                f"PostgreSQL at {place} refuses: {_first_line(error)}.", hint="Mend DATABASE_URL."
-            ) from error
-        raise Unavailable(
-            f"PostgreSQL at {place} cannot be reached: {_first_line(error)}.",
-            hint="Is it running, is DATABASE_URL right, does a firewall stand between?",
-        ) from error
+    with opened(address) as connection:
+        encoding = connection.info.parameter_status("server_encoding")
+        unbound = connection.execute(
+            "SELECT 1 FROM pg_roles WHERE rolname = current_user AND (rolsuper OR rolbypassrls)"
+        ).fetchone()
     if encoding != "UTF8":
         raise Misconfigured(
-            f"The database at {place} stores text in {encoding}.",
+            f"The database at {place_of(address)} stores text in {encoding}.",
             hint="Create one with: CREATE DATABASE pegasus TEMPLATE template0 ENCODING 'UTF8'",
         )
     if unbound:
@@ -443,7 +404,7 @@ def _told() -> Iterator[None]:
             f"PostgreSQL took longer than {_STATEMENT_SECONDS} seconds.", hint="Try again when less is going on."
         ) from error
     except psycopg.DataError as error:
-        raise Invalid(f"This cannot be stored: {_first_line(error)}.", hint="Remove what is named.") from error
+        raise Invalid(f"This cannot be stored: {first_line(error)}.", hint="Remove what is named.") from error
     except PoolTimeout as error:
         raise Unavailable(
             "PostgreSQL cannot be reached, or all connections to it are in use.",
@@ -451,15 +412,9 @@ def _told() -> Iterator[None]:
         ) from error
     except psycopg.Error as error:
         raise Unavailable(
-            f"PostgreSQL cannot do this now: {_first_line(error)}.",
+            f"PostgreSQL cannot do this now: {first_line(error)}.",
             hint="Try again; if it stays so, see whether the server is running and has space.",
         ) from error
-
-
-def _first_line(error: BaseException | None) -> str:
-    """What the server says, without the details, which quote rows."""
-    said = error.diag.message_primary if isinstance(error, psycopg.Error) else None
-    return (said or str(error).partition("\n")[0]).rstrip(".")
 
 
 def _raise_walls(connection: Any) -> None:

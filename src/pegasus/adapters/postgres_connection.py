@@ -7,15 +7,21 @@ failover. So who waits for long asks in another way whether anybody is there. A 
 from __future__ import annotations
 
 import os
+import re
 import socket
 import struct
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow
 from psycopg_pool import ConnectionPool
+
+from pegasus.errors import Misconfigured, Unavailable
 
 RV = TypeVar("RV")
 
@@ -24,6 +30,19 @@ SILENCE_SECONDS, ANSWER_SECONDS = 5.0, 5.0
 # Whoever speaks the protocol answers this with one letter, before any key or database is named:
 # postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL
 _SSL_REQUEST, _ANSWERS = struct.pack(">ii", 8, 80_877_103), (b"S", b"N", b"E")
+_CONNECT_SECONDS = 5
+# A peer that has gone without a word, as in a failover, is noticed after a minute and not after two hours.
+_CONNECTION: dict[str, str | int] = {
+    "connect_timeout": _CONNECT_SECONDS,
+    "application_name": "pegasus",
+    "client_encoding": "utf8",
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+# libpq tells of a connection that failed only in words.
+_REFUSED = re.compile("authentication failed|no password supplied|does not exist|no pg_hba.conf entry|not permitted")
 _POOL_SECONDS, _AWAY_SECONDS, _RECONNECT_SECONDS = 5.0, 0.1, 1.0
 
 
@@ -96,3 +115,48 @@ class Pool(ConnectionPool[WatchedConnection]):
 
     def _connected(self, _connection: Any) -> None:
         self._away = False
+
+
+def checked(url: str) -> str:
+    """The address with what Pegasus asks of every connection. It may have a password: no error shows it."""
+    try:
+        given = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        raise Misconfigured(
+            "DATABASE_URL is not an address of PostgreSQL.",
+            hint="Write it as postgresql://user:password@host:5432/database, with %-codes for special characters.",
+        ) from None
+    # What the address says itself goes first.
+    return make_conninfo(url, **{name: value for name, value in _CONNECTION.items() if name not in given})
+
+
+@contextmanager
+def opened(address: str) -> Iterator[psycopg.Connection[Any]]:
+    """A connection outside of any pool, each statement a transaction.
+
+    Raises ``Misconfigured`` for what time does not mend, ``Unavailable`` for what it may.
+    """
+    place = place_of(address)
+    try:
+        with psycopg.connect(address, autocommit=True) as connection:
+            yield connection
+    except psycopg.OperationalError as error:
+        if _REFUSED.search(str(error)):
+            raise Misconfigured(
+                f"PostgreSQL at {place} refuses: {first_line(error)}.", hint="Mend DATABASE_URL."
+            ) from error
+        raise Unavailable(
+            f"PostgreSQL at {place} cannot be reached: {first_line(error)}.",
+            hint="Is it running, is DATABASE_URL right, does a firewall stand between?",
+        ) from error
+
+
+def place_of(address: str) -> str:
+    """Which server and database it is, without who logs in."""
+    return "{host}:{port}/{dbname}".format_map({"host": "", "port": "5432", "dbname": "", **conninfo_to_dict(address)})
+
+
+def first_line(error: BaseException | None) -> str:
+    """What the server says, without the details, which quote rows."""
+    said = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+    return (said or str(error).partition("\n")[0]).rstrip(".")

@@ -41,6 +41,28 @@ def upgrade(
 
 
 @app.command()
+def roles(
+    logins: Annotated[
+        list[str] | None,
+        typer.Argument(help="Further logins, made without a password, for who changes passwords by turns."),
+    ] = None,
+    owner: Annotated[
+        str, typer.Option(help="The role that owns the database, and as which all logins act.")
+    ] = "pegasus",
+    as_json: Json = False,
+) -> None:
+    """Make the login of DATABASE_URL in PostgreSQL, as its administrator; harmless where it is there."""
+    from pegasus.bootstrap import make_roles
+    from pegasus.printing import print_roles
+
+    report = make_roles(quiet_settings(None), logins or [], owner)
+    if as_json:
+        print_json(report)
+    else:
+        print_roles(report)
+
+
+@app.command()
 def current(data: Data = None, as_json: Json = False) -> None:
     """Show the schema's revision, this version's, and the steps between them."""
     from pegasus.bootstrap import rows

@@ -24,7 +24,7 @@ from pegasus_aws.names import Family
 
 PARTY_OF: dict[Family, str] = {
     "backend-api": "api", "celery-worker": "worker", "scheduler": "scheduler", "chromadb": "vectors",
-    "data-pipeline": "pipeline", "migration": "migration",
+    "data-pipeline": "pipeline", "roles": "roles", "migration": "migration",
 }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from troposphere.logs import LogGroup
 from troposphere.rds import DBInstance, DBParameterGroup, DBSubnetGroup, MasterUserSecret
 from troposphere.secretsmanager import HostedRotationLambda, RotationRules, RotationSchedule
 
-from pegasus_aws import names
+from pegasus_aws import application, names
 from pegasus_aws.constructs.iam import role
 from pegasus_aws.constructs.keeping import BACKUP_TAG, SNAPSHOT
 from pegasus_aws.constructs.reach import group
@@ -19,9 +19,6 @@ from pegasus_aws.constructs.stack import Stack, because
 from pegasus_aws.reachability import POSTGRES_PORT
 
 DATABASE = "pegasus"
-# Two roles that take turns, both members of the owner: the one before the last change still opens the door, so a task
-# that was started before it runs on until the next one. decisions/0022 has the statements that make them.
-LOGIN = "pegasus_app"
 _ROTATION_DAYS = 30
 _PARAMETERS = {
     "rds.force_ssl": "1",
@@ -107,6 +104,7 @@ def postgres(stack: Stack, key: Any) -> None:
     address = GetAtt(database, "Endpoint.Address")
     stack.give("Database", Ref(database))
     stack.give("DatabaseAddress", address)
+    stack.give("DatabaseAdminSecret", GetAtt(database, "MasterUserSecret.SecretArn"))
     _login(stack, key)
 
 
@@ -145,7 +143,7 @@ def _login(stack: Stack, key: Any) -> None:
     known = {
         "engine": "postgres", "host": "${Database.Endpoint.Address}", "port": POSTGRES_PORT,
         "dbname": DATABASE, "database": DATABASE,  # As that function calls it, and as the plan does.
-        "username": LOGIN, "masterarn": "${Database.MasterUserSecret.SecretArn}",
+        "username": application.DATABASE_LOGINS[0], "masterarn": "${Database.MasterUserSecret.SecretArn}",
     }  # fmt: skip
     secret = generated(
         stack,
@@ -164,7 +162,7 @@ def _login(stack: Stack, key: Any) -> None:
             "PostgresRotation",
             SecretId=GetAtt(secret, "Id"),
             DependsOn=logs.title,
-            # The roles are made when the database is filled; before that there is no password to change.
+            # The logins are made by a task, with the first release; before that there is no password to change.
             RotateImmediatelyOnUpdate=False,
             RotationRules=RotationRules(AutomaticallyAfterDays=_ROTATION_DAYS),
             HostedRotationLambda=HostedRotationLambda(

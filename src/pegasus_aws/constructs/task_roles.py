@@ -29,6 +29,8 @@ def secrets_of(environment: Environment, family: Family) -> Sequence[str]:
     """The secrets that are read when a task of the family starts, by their names in the stack ``data``."""
     if family == "chromadb":
         return ()
+    if family == "roles":
+        return ("PostgresSecret", "DatabaseAdminSecret")
     if family == "migration":
         return ("PostgresSecret",)
     found = ["PostgresSecret", "RedisSecret", "OperatorSecret"]

@@ -36,6 +36,8 @@ from pegasus_aws.reachability import POSTGRES_PORT
 _FROM_SECRETS: Mapping[str, Mapping[str, str]] = {
     # libpq takes these, so that no URL has a password in it.
     "PostgresSecret": {"PGUSER": "username", "PGPASSWORD": "password"},
+    # RDS's own, which changes it every week.
+    "DatabaseAdminSecret": {"PEGASUS_DATABASE_ADMIN_USER": "username", "PEGASUS_DATABASE_ADMIN_PASSWORD": "password"},
     "RedisSecret": {"REDIS_URL": "broker_url", "PEGASUS_CACHE_URL": "cache_url"},
     "OperatorSecret": {"PEGASUS_OPERATOR_KEY": "key"},
     "GraphSecret": {"PEGASUS_GRAPH_URL": "url"},
@@ -151,7 +153,7 @@ def variables(stack: Stack, family: Family) -> Mapping[str, Any]:
         "PEGASUS_EXPECTED_PROCESSES": str(capacity.processes(environment)),
         "PEGASUS_LOG_FORMAT": "json",
     }
-    if family == "migration":
+    if family in names.PREPARING:
         return found
     found |= {
         "PEGASUS_VECTORS_URL": f"http://chromadb.{names.NAMESPACE}:{application.VECTORS_PORT}",

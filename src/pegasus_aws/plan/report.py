@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pegasus.errors import Invalid
 from pegasus.printing import console, plain, state, table
 from pegasus_aws import names
 from pegasus_aws.plan.planner import Plan
@@ -76,7 +77,13 @@ def _exceptions(plan: Plan) -> None:
 
 
 def write_templates(plan: Plan, directory: Path) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
-    for stack in plan.stacks:
-        file = directory / f"{names.stack(plan.environment, stack.name)}.json"
-        file.write_text(stack.template.to_json(indent=1) + "\n", "utf-8")
+    """Raises ``Invalid`` where they cannot be written."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for stack in plan.stacks:
+            file = directory / f"{names.stack(plan.environment, stack.name)}.json"
+            file.write_text(stack.template.to_json(indent=1) + "\n", "utf-8")
+    except OSError as error:
+        raise Invalid(
+            f"The templates cannot be written to {directory}: {error.strerror}.", hint="Name another --out."
+        ) from error

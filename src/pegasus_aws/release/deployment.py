@@ -132,7 +132,7 @@ class Deployment:
             self._fill_secrets(body)
         # What the last version that succeeded ran on is as it wants it.
         if stack == "migration" and (last is None or last.digests != attempt.digests):
-            schema.bring_forward(self._environment, self._account, there, say=self._say, keep=self._lock.keep)
+            schema.prepare(self._environment, self._account, there, say=self._say, keep=self._lock.keep)
 
     def _fill_secrets(self, body: str) -> None:
         """The one secret that nobody but its owner has; it goes from his file to where it is kept, and nowhere else."""
