@@ -298,3 +298,14 @@ class TestASignedRequest:
     def test_is_not_made_where_clients_cannot_reach_the_store(self, s3: S3Server, bucket: S3FileStore) -> None:
         unreachable = S3FileStore(s3.bucket, region="us-east-1", endpoint=s3.endpoint)
         assert unreachable.offer(new_upload(), 1, sha256_hex(b"x"), 60) is None
+
+
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
+def test_an_endpoint_without_tls_may_be_named_by_the_environment(
+    s3: S3Server, bucket: S3FileStore, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, s3.endpoint)
+    store = S3FileStore(s3.bucket, f"tests/{new_id()}", region="us-east-1")
+    key, _, _ = store.put(WORKSPACE, io.BytesIO(b"kept"), LIMIT)
+    with store.path(key) as path:
+        assert path.read_bytes() == b"kept"

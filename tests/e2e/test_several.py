@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import threading
 import time
@@ -156,6 +157,27 @@ def test_what_one_process_accepts_a_second_indexes_and_a_third_answers(installat
     checked = installation.run("check", PEGASUS_URL=api.address, PEGASUS_KEY=OPERATOR_KEY)
     assert checked.returncode == 0, checked.stdout
     assert [part.end() for part in (worker, scheduler, api, other)] == [0, 0, 0, 0]
+
+
+def test_jobs_begin_by_the_bell_alone_over_tls_and_as_a_user_of_their_own(installation: Several) -> None:
+    """As on AWS. Without a scheduler nobody else looks: what was not rung for never begins."""
+    with redis_server(user="peg@sus", password=PASSWORD, tls=True) as broker:
+        api, _ = installation.start("api", "worker", REDIS_URL=f"{broker.url}?ssl_ca_certs={broker.certificate}")
+        client = api.client()
+        settled(client, [add(client, "The first note rings over TLS.")])
+        listened = times_listened(broker)
+        # So long that its connection, which has been idle, was looked at too.
+        until(lambda: times_listened(broker) > listened + 6, "the worker listens again and again")
+        later = [add(client, f"Note {n} rings over TLS, too.") for n in range(3)]
+        settled(client, later)
+        waits = rows(installation, "SELECT started_at - created_at FROM jobs WHERE id = ANY(%s) ORDER BY 1", later)
+        assert waits[1][0] < 1.0, waits
+
+
+def times_listened(broker: RedisServer) -> int:
+    """For a second each."""
+    found = re.search(r"cmdstat_brpop:calls=(\d+)", broker.command("INFO", "commandstats"))
+    return int(found[1]) if found else 0
 
 
 def test_a_trace_goes_on_in_the_worker_and_a_revoked_key_opens_no_process(installation: Several) -> None:

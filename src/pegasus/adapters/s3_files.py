@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import itertools
+import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -69,7 +70,9 @@ class S3FileStore:
             config["region"] = region
         if endpoint:
             config |= {"endpoint": endpoint.rstrip("/"), "virtual_hosted_style_request": False}
-            client["allow_http"] = endpoint.startswith("http:")
+        # The driver finds it in the environment by itself, but not that whoever named it so wants no TLS.
+        named = endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+        client["allow_http"] = named.startswith("http:")
         retry: RetryConfig = {"max_retries": _RETRIES, "retry_timeout": timedelta(seconds=silence_seconds)}
         self._store = S3Store(
             bucket, prefix=prefix.strip("/") or None, config=config, client_options=client, retry_config=retry
