@@ -74,6 +74,12 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
+@pytest.fixture(autouse=True)
+def usual_log() -> None:
+    """Whatever the tests before have made of it."""
+    configure_logging("warning", "text")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def tier(request: pytest.FixtureRequest) -> Iterator[None]:
     """With PEGASUS_TEST_TIER=server whatever a data directory would hold is in servers."""
@@ -88,7 +94,6 @@ def tier(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def application(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
     """Embedded stores, the real model, workers running; shared by all tests that do not stop or break it."""
-    configure_logging("warning", "text")
     directory: Path = tmp_path_factory.mktemp("data")
     with embedded(load_settings(data=directory, embed_threads=1, parse_timeout_seconds=10)) as running:
         yield running

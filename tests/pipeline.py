@@ -16,7 +16,6 @@ from pegasus.bootstrap import embedded, local_access
 from pegasus.client import Client
 from pegasus.server import serving_in_background
 from pegasus.settings import load_settings
-from pegasus.telemetry import configure_logging
 
 Json = dict[str, Any]
 
@@ -98,7 +97,6 @@ def pipeline(directory: Path, **settings: Any) -> Iterator[Pipeline]:
     folder = (directory / "origins").resolve()
     folder.mkdir()
     data = directory / "data"
-    configure_logging("warning", "text")
     chosen = {"embedder": "hash", "source_folders": str(folder), "fetch_allowed_hosts": "127.0.0.1", **settings}
     with embedded(load_settings(data=data, **chosen), scheduled=True) as application:
         local = local_access(application, data)

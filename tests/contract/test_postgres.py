@@ -26,7 +26,6 @@ from pegasus.identifiers import new_id
 from pegasus.jobs import service as jobs
 from pegasus.migrations import HEAD, runner
 from pegasus.ports import Transaction
-from pegasus.telemetry import configure_logging
 
 pytestmark = pytest.mark.usefixtures("postgres_server")
 
@@ -170,7 +169,6 @@ class TestTheSecondWall:
     def test_a_role_that_climbs_over_it_is_told(
         self, postgres_server: PostgresServer, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        configure_logging("warning", "text")
         PostgresRelationalStore(postgres_server.url("postgres").replace("//pegasus:", "//postgres:")).close()
         assert "row_level_security_is_bypassed" in "".join(capsys.readouterr())
 

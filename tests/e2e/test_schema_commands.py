@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -19,7 +19,6 @@ from postgresql import PASSWORD, PostgresServer
 from pegasus import cli
 from pegasus.adapters.sqlite import SqliteRelationalStore
 from pegasus.migrations import HEAD, revisions
-from pegasus.telemetry import configure_logging
 
 pytestmark = pytest.mark.embedded("it makes its databases itself, of both kinds")
 
@@ -28,7 +27,7 @@ Command = Callable[..., "CompletedProcess[str]"]
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     def run(data: Path, *arguments: str, **settings: str) -> CompletedProcess[str]:
         for name, value in settings.items():
             monkeypatch.setenv(name, value)
@@ -40,8 +39,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         printed = capsys.readouterr()
         return CompletedProcess(arguments, int(ended.value.code or 0), printed.out, printed.err)
 
-    yield run
-    configure_logging("warning", "text")
+    return run
 
 
 @pytest.fixture

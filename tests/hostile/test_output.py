@@ -92,7 +92,6 @@ def bare_root_logger() -> Iterator[logging.Logger]:
     before, root.handlers[:] = root.handlers[:], []
     yield root
     root.handlers[:] = before
-    configure_logging("warning", "text")
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])

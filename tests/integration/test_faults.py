@@ -42,7 +42,6 @@ from pegasus.client import Client
 from pegasus.errors import Misconfigured, Unavailable
 from pegasus.server import serving_in_background
 from pegasus.settings import load_settings
-from pegasus.telemetry import configure_logging
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(400)]
 
@@ -263,7 +262,6 @@ def told(answers: Mapping[str, Answer]) -> str:
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    configure_logging("warning", "text")
     folder = tmp_path_factory.mktemp("faults")
     with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)

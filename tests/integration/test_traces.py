@@ -55,17 +55,14 @@ def test_a_trace_goes_through_the_request_into_its_job(
     tmp_path: Path, collector: Collector, capsys: pytest.CaptureFixture[str]
 ) -> None:
     configure_logging("debug", "json")
-    try:
-        with traced(tmp_path / "data", collector.endpoint, 0) as http:
-            key = http.headers["X-API-Key"]
-            body = {"title": "Lantern", "text": SECRET_TEXT, "uri": "note://lantern"}
-            added = http.post("/v1/documents", json=body, headers={"traceparent": SAMPLED})
-            assert added.status_code == 202
-            http.post("/v1/search", json={"query": "hidden lantern"}, headers={"traceparent": SAMPLED})
-            request, job = collector.named("POST /v1/documents"), collector.named("job ingest embed")
-            searched, stage = collector.named("POST /v1/search"), collector.named("search.semantic")
-    finally:
-        configure_logging("warning", "text")
+    with traced(tmp_path / "data", collector.endpoint, 0) as http:
+        key = http.headers["X-API-Key"]
+        body = {"title": "Lantern", "text": SECRET_TEXT, "uri": "note://lantern"}
+        added = http.post("/v1/documents", json=body, headers={"traceparent": SAMPLED})
+        assert added.status_code == 202
+        http.post("/v1/search", json={"query": "hidden lantern"}, headers={"traceparent": SAMPLED})
+        request, job = collector.named("POST /v1/documents"), collector.named("job ingest embed")
+        searched, stage = collector.named("POST /v1/search"), collector.named("search.semantic")
     assert (request.trace_id.hex(), request.parent_span_id.hex()) == (TRACE, PARENT)
     assert attributes(request) == {
         "http.request.method": "POST", "http.route": "/v1/documents", "http.response.status_code": 202

@@ -340,7 +340,6 @@ class TestOlderCode:
         store.migrate(HEAD)
         (line,) = capfd.readouterr().err.splitlines()
         assert "schema.is_newer" in line
-        configure_logging("warning", "text")
         plan.require(store)
         assert store.schema() == SchemaState("9002", migrations.BASELINE)
         report = plan.report(store.schema())
