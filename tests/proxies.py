@@ -7,7 +7,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+@dataclass(eq=False, slots=True)
+class _Connection:
+    ends: list[socket.socket]
+    hushed: bool = False
+
+    def cut(self) -> None:
+        for end in self.ends:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
 
 
 class Proxy:
@@ -17,8 +29,8 @@ class Proxy:
         self.target = target
         self.delay_seconds = 0.0
         self.cut_after_bytes: int | None = None
-        self._connections: list[socket.socket] = []
-        self._hushed = 0  # Connections from before are never heard of again.
+        self._lock = threading.Lock()
+        self._connections: list[_Connection] = []
         self._listener: socket.socket | None = None
         self.port = 0
         self.listen()
@@ -30,22 +42,25 @@ class Proxy:
 
     def refuse(self) -> None:
         """As if nobody were there, until ``listen``."""
-        if self._listener:
+        with self._lock:
+            listener, self._listener = self._listener, None
+        if listener:
             with suppress(OSError):
-                self._listener.shutdown(socket.SHUT_RDWR)  # Else the thread that accepts would keep it open.
-            self._listener.close()
-            self._listener = None
+                listener.shutdown(socket.SHUT_RDWR)  # Else the thread that accepts would keep it open.
+            listener.close()
         self.cut()
 
     def cut(self) -> None:
-        for connection in self._connections:
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        self._connections.clear()
+        with self._lock:
+            connections, self._connections = self._connections, []
+        for connection in connections:
+            connection.cut()
 
     def hush(self) -> None:
         """Whoever is connected hears nothing more, not even an end, as when a machine loses its power."""
-        self._hushed = len(self._connections)
+        with self._lock:
+            for connection in self._connections:
+                connection.hushed = True
 
     def lead_to(self, target: int) -> None:
         self.target = target
@@ -55,22 +70,31 @@ class Proxy:
         with suppress(OSError):
             while True:
                 caller, _ = listener.accept()
-                threading.Thread(target=self._serve, args=(caller,), daemon=True).start()
+                connection = _Connection([caller])
+                with self._lock:
+                    if self._listener is not listener:
+                        caller.close()
+                        return
+                    self._connections.append(connection)
+                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
-    def _serve(self, caller: socket.socket) -> None:
+    def _serve(self, connection: _Connection) -> None:
+        (caller,) = connection.ends
         with caller, suppress(OSError), socket.create_connection(("127.0.0.1", self.target)) as server:
-            self._connections += [caller, server]
-            number = len(self._connections)
-            back = threading.Thread(target=self._pump, args=(server, caller, number), daemon=True)
+            with self._lock:
+                if connection not in self._connections:
+                    return  # Cut off before it was through.
+                connection.ends.append(server)
+            back = threading.Thread(target=self._pump, args=(connection, server, caller), daemon=True)
             back.start()
-            self._pump(caller, server, number)
+            self._pump(connection, caller, server)
             back.join()
 
-    def _pump(self, source: socket.socket, sink: socket.socket, number: int) -> None:
+    def _pump(self, connection: _Connection, source: socket.socket, sink: socket.socket) -> None:
         passed = 0
         with suppress(OSError):
             while data := source.recv(2**16):
-                if number <= self._hushed:
+                if connection.hushed:
                     continue
                 passed += len(data)
                 if self.cut_after_bytes is not None and passed > self.cut_after_bytes:
@@ -78,9 +102,7 @@ class Proxy:
                     break
                 time.sleep(self.delay_seconds)
                 sink.sendall(data)
-        for end in (source, sink):
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
+        connection.cut()
 
 
 @contextmanager

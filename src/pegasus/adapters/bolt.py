@@ -106,16 +106,9 @@ class BoltGraphStore:
 
     # --- Transactions
 
-    @contextmanager
-    def _session(self) -> Iterator[Any]:
+    def _session(self) -> Any:
         # Always as a writer: a follower of a cluster may not know yet what was written a moment ago.
-        session = self._driver.session(database=self._database)
-        try:
-            with session:
-                yield session
-        finally:
-            # Where the connection was closed under it, closing raises half-way and is ended by a second call.
-            session.close()
+        return self._driver.session(database=self._database)
 
     def _transact(self, work: Callable[[_Transaction], T], within_seconds: float | None = None) -> T:
         """What ``work`` returns, once it is committed. It is done again when it meets another transaction."""
@@ -135,7 +128,7 @@ class BoltGraphStore:
                 return
             gone, self._driver = self._driver, self._connect()
         log.warning("graph.connected_anew", address=self._address)
-        gone.close()
+        _close(gone)
 
     def _ask(self, work: Callable[[_Transaction], T]) -> T:
         """The same for what somebody is waiting for."""
@@ -430,7 +423,17 @@ class BoltGraphStore:
 
     def close(self) -> None:
         self._calls.close()
-        self._driver.close()
+        _close(self._driver)
+
+
+def _close(driver: Driver) -> None:
+    """By itself the driver says goodbye on each connection, also in the middle of what a thread says there that hangs:
+    its buffer is then held, or its words are mixed. So what is in use is cut off, and ends in its own thread."""
+    for connections in list(driver._pool.connections.values()):
+        for connection in list(connections):
+            if connection.in_use:
+                connection.kill()
+    driver.close()
 
 
 def _connect(address: str, auth: tuple[str, str] | AuthManager | None) -> Driver:
